@@ -1,0 +1,19 @@
+"""The methods, one folder each. A sixth method is one folder and one line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ..errors import AvatarError
+
+METHODS = {
+    "neural_actor": "avatar_core.methods.neural_actor",
+}
+
+
+def load_method(name: str) -> Any:
+    """The module of a method: it has `Config` (frozen dataclass) and `Model` (see base.Model)."""
+    if name not in METHODS:
+        raise AvatarError(f"unknown method '{name}'; this version has {', '.join(METHODS)}")
+    return import_module(METHODS[name])
