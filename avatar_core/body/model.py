@@ -1,0 +1,156 @@
+"""Body: a rigged mesh with shape and expression offsets, in SMPL's schema.
+
+Nothing here knows how many vertices, joints or coefficients a body has: they come from its file. The same class
+holds our free template, a user's SMPL, SMPL-H or SMPL-X, and any other mesh with a skeleton.
+
+    rest(betas, expression) = vertices + shapedirs betas + expressions expression        [V, 3]
+    joints(betas)           = regressor rest(betas, 0)                                   [J, 3]
+    posed                   = LBS(rest + posedirs vec(R_1 - I, ..., R_{J-1} - I))        see skinning.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .arrays import BodyFileError
+from .packing import pack_body, unpack_body
+
+MAX_VERTICES = 1_000_000
+MAX_JOINTS = 1024
+MAX_COEFFICIENTS = 4096  # betas, or expressions
+
+
+def _none(*shape: int) -> Any:
+    return field(default_factory=lambda: np.zeros(shape, np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A body at rest: y up, facing +z, metres. Checked when made; raises BodyFileError.
+
+    name: what users call it ("template", "smplx", ...). Texture coordinates have v up; a body without them has
+    T = 0 and no rows in `face_uv`. A root's parent is -1, and parents come before their children. `licence` is an
+    SPDX name or "unknown"; only a body with a free licence may be embedded in an actor that is handed on.
+    """
+
+    name: str
+    vertices: np.ndarray  # [V, 3] float32, metres, rest
+    faces: np.ndarray  # [F, 3] int32
+    weights: np.ndarray  # [V, J] float32, rows sum to 1
+    joint_names: tuple[str, ...]  # [J]
+    parents: np.ndarray  # [J] int32
+    regressor: np.ndarray  # [J, V] float32, rows sum to 1
+    uv: np.ndarray = _none(0, 2)  # [T, 2] float32
+    face_uv: np.ndarray = _none(0, 3)  # [F, 3] int32, or [0, 3]
+    shapedirs: np.ndarray = _none(0, 3, 0)  # [V, 3, B] float32, metres
+    posedirs: np.ndarray | None = None  # [V, 3, (J - 1) * 9] float32, metres
+    expressions: np.ndarray = _none(0, 3, 0)  # [V, 3, E] float32, metres
+    expression_names: tuple[str, ...] = ()  # [E]
+    licence: str = "unknown"
+
+    def __post_init__(self) -> None:
+        v, j = len(self.vertices), len(self.joint_names)
+        if not (0 < v <= MAX_VERTICES and 0 < j <= MAX_JOINTS):
+            raise BodyFileError(f"body '{self.name}' has {v} vertices and {j} joints, which is no usable size")
+        for name in ("shapedirs", "expressions"):
+            if getattr(self, name).size == 0:
+                object.__setattr__(self, name, np.zeros((v, 3, 0), np.float32))
+        for name, dtype, shape in (
+            ("vertices", np.float32, (v, 3)),
+            ("faces", np.int32, (None, 3)),
+            ("weights", np.float32, (v, j)),
+            ("parents", np.int32, (j,)),
+            ("regressor", np.float32, (j, v)),
+            ("uv", np.float32, (None, 2)),
+            ("face_uv", np.int32, (len(self.faces) if len(self.uv) else 0, 3)),
+            ("shapedirs", np.float32, (v, 3, None)),
+            ("posedirs", np.float32, (v, 3, (j - 1) * 9)),
+            ("expressions", np.float32, (v, 3, len(self.expression_names))),
+        ):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, self._checked(name, dtype, shape))
+        self._check_topology()
+
+    def _checked(self, name: str, dtype: type, shape: tuple[int | None, ...]) -> np.ndarray:
+        array = np.asarray(getattr(self, name))
+        fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
+        if not fits:
+            expected = " x ".join("any" if side is None else str(side) for side in shape)
+            raise BodyFileError(f"body '{self.name}': '{name}' must be {expected}, got shape {array.shape}")
+        if array.dtype.kind not in "fiu" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+            raise BodyFileError(f"body '{self.name}': '{name}' holds something else than finite numbers")
+        return np.ascontiguousarray(array, dtype)
+
+    def _check_topology(self) -> None:
+        for name, top in (("faces", len(self.vertices)), ("face_uv", len(self.uv))):
+            indices = getattr(self, name)
+            if indices.size and not (0 <= indices.min() and indices.max() < top):
+                raise BodyFileError(f"body '{self.name}': '{name}' points outside of its {top} points")
+        if self.parents[0] != -1 or not all(-1 <= p < i for i, p in enumerate(self.parents)):
+            raise BodyFileError(f"body '{self.name}': each of its 'parents' must come before its children, root -1")
+        if np.abs(self.weights.sum(1) - 1).max() > 1e-2 or self.weights.min() < -1e-3:
+            raise BodyFileError(f"body '{self.name}': 'weights' must be positive with rows that sum to 1")
+        if self.shapedirs.shape[2] > MAX_COEFFICIENTS or self.expressions.shape[2] > MAX_COEFFICIENTS:
+            raise BodyFileError(f"body '{self.name}' has more than {MAX_COEFFICIENTS} betas or expressions")
+
+    @cached_property
+    def topology_hash(self) -> str:
+        """Hex SHA-256 of faces, vertex count and joint names: equal for bodies whose data may be exchanged."""
+        digest = hashlib.sha256(f"{len(self.vertices)};{';'.join(self.joint_names)};".encode())
+        digest.update(np.ascontiguousarray(self.faces, "<i4").tobytes())
+        return digest.hexdigest()
+
+    def shaped(self, betas: np.ndarray | None = None, expression: np.ndarray | None = None) -> np.ndarray:
+        """Rest vertices with body shape and expression, [V, 3] metres. Fewer coefficients than the body has: rest 0."""
+        offsets = np.zeros_like(self.vertices)
+        for name, values, basis in (("betas", betas, self.shapedirs), ("expression", expression, self.expressions)):
+            if values is None or len(values) == 0:
+                continue
+            if len(values) > basis.shape[2]:
+                raise BodyFileError(f"body '{self.name}' takes {basis.shape[2]} {name}, got {len(values)}")
+            offsets += basis[:, :, : len(values)] @ np.asarray(values, np.float32)
+        return self.vertices + offsets
+
+    def joints(self, betas: np.ndarray | None = None) -> np.ndarray:
+        """Rest joint centres, [J, 3] metres. Expressions never move a joint here."""
+        return self.regressor @ self.shaped(betas)
+
+    def meta(self) -> dict[str, Any]:
+        """What goes beside `to_tensors()` into a JSON header."""
+        return {
+            "name": self.name,
+            "licence": self.licence,
+            "joint_names": list(self.joint_names),
+            "expression_names": list(self.expression_names),
+            "topology": self.topology_hash,
+        }
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """Compact plain arrays (offsets in 16-bit steps, sparse where sparse) for an actor file or an .npz."""
+        return pack_body(self)
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, np.ndarray], meta: dict[str, Any]) -> Body:
+        """The inverse of `to_tensors` and `meta`. Raises BodyFileError when something is missing or does not fit."""
+        try:
+            names = {
+                "name": str(meta["name"]),
+                "licence": str(meta.get("licence", "unknown")),
+                "joint_names": tuple(str(name) for name in meta["joint_names"]),
+                "expression_names": tuple(str(name) for name in meta["expression_names"]),
+            }
+            topology = str(meta["topology"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BodyFileError(f"the header of the embedded body is damaged ({error!r})") from error
+        joints, expressions = len(names["joint_names"]), len(names["expression_names"])
+        if joints > MAX_JOINTS or expressions > MAX_COEFFICIENTS:
+            raise BodyFileError(f"the embedded body claims {joints} joints and {expressions} expressions")
+        body = cls(**names, **unpack_body(tensors, joints, expressions, MAX_VERTICES, MAX_COEFFICIENTS))
+        if body.topology_hash != topology:
+            raise BodyFileError(f"the embedded body '{body.name}' does not match its topology hash; it is damaged")
+        return body
