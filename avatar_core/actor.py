@@ -1,0 +1,117 @@
+"""Actor: what everybody holds. Load a file, give it controls and a camera, get a frame."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import actor_file
+from .actor_file import ActorFileError
+from .body import Body
+from .camera import Camera
+from .config import ConfigError, read_options
+from .controls import Controls, ControlSchema
+from .frame import Frame
+from .methods import METHODS, load_method
+from .methods.base import QUALITIES, Cancelled, Model, quality_named
+
+_HALF_ABOVE = 1 << 15  # tensors with more values are stored in half precision
+_MODEL, _BODY, _PREVIEW = "model.", "body.", "preview"
+
+__all__ = ["QUALITIES", "Actor", "ActorFileError", "Cancelled"]
+
+
+class Actor:
+    """A trained person.
+
+    schema: what drives it. body: the mesh and skeleton that carry it. metadata: JSON-able facts of the file: method,
+    config, provenance (dataset, steps, metrics, date), licence. preview: [H, W, 4] uint8 sRGB straight alpha, or None.
+    """
+
+    def __init__(self, model: Model, body: Body, metadata: dict[str, Any], preview: np.ndarray | None = None) -> None:
+        self._model = model
+        self.body, self.metadata, self.preview = body, metadata, preview
+
+    @property
+    def schema(self) -> ControlSchema:
+        return self._model.schema
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu") -> Actor:
+        """Reads an .actor file. Raises ActorFileError (or another AvatarError) with one sentence."""
+        path = Path(path)
+        header = actor_file.read_header(path)
+        document = header.document
+        if document.get("method") not in METHODS:
+            raise ActorFileError(
+                f"{path} needs the method '{document.get('method')}', which this avatar_core does not have; update it"
+            )
+        method = load_method(document["method"])
+        try:
+            config = read_options(method.Config, document.get("config"), f"{path}: config")
+        except ConfigError as error:
+            raise ActorFileError(str(error)) from error
+        tensors = actor_file.read_tensors(path)
+        stored = {name[len(_BODY) :]: array for name, array in tensors.items() if name.startswith(_BODY)}
+        body = Body.from_tensors(stored, document.get("body"))
+        with torch.device("meta"):
+            expected = {name: tuple(value.shape) for name, value in method.Model(config, body).state_dict().items()}
+        for name, shape in expected.items():
+            found = header.shapes.get(_MODEL + name)
+            if found != shape:
+                raise ActorFileError(f"{path}: tensor '{name}' must have shape {shape} for its config, found {found}")
+        model = method.Model(config, body)
+        state = {name: torch.as_tensor(tensors[_MODEL + name]).float() for name in expected}
+        model.load_state_dict(state)
+        if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+            raise ActorFileError(f"{path} holds NaN or infinity in its networks; train or export it again")
+        preview = tensors.get(_PREVIEW)
+        return cls(model.eval().to(device), body, document, preview)
+
+    def save(self, path: Path | str) -> None:
+        """Writes the file whole or not at all; raises ActorFileError."""
+        tensors = {_BODY + name: array for name, array in self.body.to_tensors().items()}
+        for name, value in self._model.state_dict().items():  # type: ignore[attr-defined]
+            array = value.detach().cpu().contiguous().numpy()
+            tensors[_MODEL + name] = array.astype(np.float16) if array.size > _HALF_ABOVE else array
+        if self.preview is not None:
+            tensors[_PREVIEW] = np.ascontiguousarray(self.preview, np.uint8)
+        actor_file.write(Path(path), self.metadata, tensors)
+
+    def render(
+        self,
+        controls: Controls,
+        camera: Camera,
+        quality: str = "preview",
+        cancel: Callable[[], bool] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Frame:
+        """One picture (see Frame for its spaces). `cancel` is asked several times a second, `progress` told a share
+        from 0 to 1. Raises Cancelled, ControlError, or AvatarError for an unknown quality."""
+        return self._model.render(self.schema.check(controls), camera, quality_named(quality), cancel, progress)
+
+    def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
+        """A posed stand-in: vertices [V, 3] world metres, triangles [F, 3]. For shadows, viewport and bounds."""
+        return self._model.proxy_mesh(self.schema.check(controls))
+
+
+def describe(method: str, model: Any, body: Body, provenance: dict[str, Any], licence: str) -> dict[str, Any]:
+    """The metadata document of a new actor (docs/actor_format.md)."""
+    low, high = body.vertices.min(0), body.vertices.max(0)
+    document = {
+        "method": method,
+        "config": dataclasses.asdict(model.config),
+        "schema": model.schema.to_dict(),
+        "body": body.meta(),
+        "bounds": [low.tolist(), high.tolist()],
+        "colour_space": "networks: display sRGB; frames: scene-linear Rec.709, premultiplied",
+        "provenance": provenance,
+        "licence": licence,
+    }
+    return json.loads(json.dumps(document, allow_nan=False))

@@ -1,0 +1,46 @@
+"""`avatar …`: one command, a subcommand per job. Each job's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from importlib import import_module
+
+from . import __version__
+from .errors import AvatarError
+
+COMMANDS = {
+    "doctor": ("avatar_core.doctor", "what is installed, what is in use, and what to do about each lack"),
+    "demo": ("training.demo", "make a scene, pose the shipped actor in it and render it in Blender"),
+    "capture": ("training.studio.cli", "render a rigged character into training pictures"),
+    "train": ("training.cli", "train an actor from a capture"),
+    "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
+    "render": ("avatar_core.render_command", "render an actor outside of Blender"),
+    "inspect": ("avatar_core.inspect_command", "print what an .actor file says of itself"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 the job failed, 2 bad input, 130 interrupted."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = ArgumentParser(prog="avatar", description="Neural human avatars.")
+    parser.add_argument("--version", action="version", version=f"avatar-core {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in given if word in COMMANDS), None)
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == chosen:
+            import_module(module).add_arguments(command)
+    options = parser.parse_args(given)
+    try:
+        return import_module(COMMANDS[options.command][0]).run(options)
+    except AvatarError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

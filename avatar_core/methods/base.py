@@ -1,0 +1,96 @@
+"""What every method provides; the actor, the trainer and the worker know nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from ..body import Body
+from ..camera import Camera
+from ..controls import Controls, ControlSchema
+from ..errors import AvatarError
+from ..frame import Frame
+
+
+class Cancelled(Exception):
+    """A render that was told to stop."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How much work a picture is worth.
+
+    step: metres between samples along a ray. scale: rendered pixels per pixel of the picture, a side. stop: a ray
+    ends when less than this share of light passes.
+    """
+
+    step: float
+    scale: float
+    stop: float
+
+
+QUALITIES = {
+    "draft": Quality(step=0.012, scale=0.5, stop=0.05),
+    "preview": Quality(step=0.006, scale=1.0, stop=0.01),
+    "final": Quality(step=0.003, scale=1.0, stop=0.002),
+}
+
+
+def quality_named(name: str) -> Quality:
+    """The preset; raises AvatarError that lists the presets."""
+    if name not in QUALITIES:
+        raise AvatarError(f"unknown quality '{name}'; choose one of {', '.join(QUALITIES)}")
+    return QUALITIES[name]
+
+
+@dataclass(frozen=True)
+class RayBatch:
+    """Training rays of one picture.
+
+    frame: the index of the pose, so that what depends only on it can be kept. pixels: [N, 2] x, y.
+    rgba: [N, 4] float32 in [0, 1], display sRGB, straight alpha, as captured.
+    """
+
+    frame: int
+    controls: Controls
+    camera: Camera
+    pixels: np.ndarray
+    rgba: np.ndarray
+
+
+class Model(Protocol):
+    """A torch module made by `Model(config, body)`; its `state_dict` is what an actor file stores."""
+
+    schema: ControlSchema
+
+    def render(
+        self,
+        controls: Controls,
+        camera: Camera,
+        quality: Quality,
+        cancel: Callable[[], bool] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Frame:
+        """A frame; raises Cancelled when `cancel()` turns true (asked several times a second)."""
+
+    def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
+        """A posed stand-in for shadows and bounds: vertices [V, 3] world metres, triangles [F, 3]."""
+
+    def prepare(self, controls: Sequence[Controls]) -> None:
+        """Called once before training with the poses of the capture."""
+
+    def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
+        """Named, weighted loss terms; their sum is minimised. 'colour' holds the plain squared error."""
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Called after each optimiser step: schedules, pruning."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for Adam, each with its own `lr`."""
+
+
+__all__ = ["QUALITIES", "Body", "Cancelled", "Model", "Quality", "RayBatch", "quality_named"]

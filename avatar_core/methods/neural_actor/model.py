@@ -1,0 +1,126 @@
+"""The method as the trainer and the actor see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...body import Body
+from ...body.kinematics import axis_angle_to_matrix
+from ...camera import Camera
+from ...controls import Controls, ControlSchema
+from ...frame import Frame
+from ...render.compositing import accumulate, weights
+from ..base import Quality, RayBatch
+from .config import Config
+from .field import Field, joint_spread
+from .losses import deformation_loss, ray_losses
+from .pose import BodyTensors, PosedBody, pose_body, to_canonical
+from .raycast import RayCaster
+from .shell import occupied_shell
+
+_TRAIN_STEP = 0.008  # metres
+_SHELL_EVERY = 500  # steps between prunings of the space around the body
+_SHELL_POSES = 5
+
+
+class Model(nn.Module):
+    """A posed body and a canonical field around it. Implements methods.base.Model."""
+
+    shell: Tensor
+
+    def __init__(self, config: Config, body: Body) -> None:
+        super().__init__()
+        self.config, self.body = config, body
+        vertices = torch.as_tensor(body.vertices)
+        self.tensors = BodyTensors(
+            vertices,
+            torch.as_tensor(body.faces).long(),
+            torch.as_tensor(body.weights),
+            tuple(int(parent) for parent in body.parents),
+            torch.as_tensor(body.regressor),
+            torch.as_tensor(body.shapedirs),
+            torch.as_tensor(body.expressions),
+        )
+        margin = config.reach_out + config.max_offset
+        bounds = torch.stack([vertices.amin(0) - margin, vertices.amax(0) + margin])
+        self.field = Field(config, bounds, joint_spread(self.tensors.weights, self.tensors.parents))
+        shell = torch.tensor([-config.reach_in, config.reach_out]).expand(len(vertices), 2)
+        self.register_buffer("shell", shell.clone())
+        self.schema = ControlSchema(
+            joints=tuple(body.joint_names),
+            betas=body.shapedirs.shape[2],
+            expressions=tuple(body.expression_names),
+        )
+        self._training_poses: list[Controls] = []
+        self._posed: dict[int, PosedBody] = {}
+        self._shell_version = 0
+
+    def pose(self, controls: Controls) -> PosedBody:
+        """The body in a pose; raises ControlError."""
+        return pose_body(self.tensors, self.schema.check(controls))
+
+    def render(
+        self,
+        controls: Controls,
+        camera: Camera,
+        quality: Quality,
+        cancel: Callable[[], bool] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Frame:
+        with torch.inference_mode():
+            caster = RayCaster(self.field, self.pose(controls), self.shell, self.config.voxel, quality)
+            return caster.render(camera, cancel, progress)
+
+    def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
+        with torch.inference_mode():
+            return self.pose(controls).vertices.numpy(), self.body.faces
+
+    def prepare(self, controls: Sequence[Controls]) -> None:
+        self._training_poses = list(controls)
+
+    def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
+        total: dict[str, Tensor] = {}
+        for batch in batches:
+            rgb, coverage, offset = self._march(batch)
+            terms = ray_losses(rgb, coverage, torch.as_tensor(batch.rgba))
+            terms["deformation"] = deformation_loss(offset)
+            for name, term in terms.items():
+                total[name] = total.get(name, 0.0) + term / len(batches)
+        return total
+
+    def after_step(self, step: int, steps: int) -> None:
+        if step % _SHELL_EVERY == 0 and self._training_poses:
+            poses = self._training_poses[:: max(1, len(self._training_poses) // _SHELL_POSES)]
+            rotations = [axis_angle_to_matrix(torch.as_tensor(pose.pose)) for pose in poses]
+            self.shell.copy_(occupied_shell(self.field, self.tensors, rotations, self.config))
+            self._shell_version += 1
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        tables = [self.field.fine.table, self.field.coarse.table]
+        rest = [p for p in self.field.parameters() if not any(p is table for table in tables)]
+        return [{"params": tables, "lr": 1e-2}, {"params": rest, "lr": 2e-3}]
+
+    def _march(self, batch: RayBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Premultiplied sRGB [R, 3], coverage [R], and the residual deformation of all samples [S, 3]."""
+        if batch.frame not in self._posed:
+            with torch.no_grad():
+                self._posed[batch.frame] = self.pose(batch.controls)
+        posed = self._posed[batch.frame]
+        origins, directions = (torch.as_tensor(array) for array in batch.camera.rays(batch.pixels))
+        with torch.no_grad():
+            grid = posed.grid(self.shell, self.config.voxel, self._shell_version)
+            samples = grid.sample(origins, directions, _TRAIN_STEP, torch.rand(len(origins)))
+            points = to_canonical(posed, origins[samples.ray] + samples.distance[:, None] * directions[samples.ray])
+            low, high = points.interpolate(self.shell).unbind(1)
+            inside = torch.nonzero((points.height >= low) & (points.height <= high)).squeeze(1)
+            points, ray = points[inside], samples.ray[inside]
+        code = points.interpolate(self.field.surface_code(posed.rotations))
+        density, features, offset = self.field.density(points.points, points.height, code)
+        weight = weights(density, samples.step, ray)
+        rgb = accumulate(weight, self.field.colours(features, points.facing), ray, len(origins))
+        return rgb, accumulate(weight, None, ray, len(origins)), offset

@@ -1,0 +1,1 @@
+"""Rays in, pixels out: what several methods need to march, sample and composite."""

@@ -1,0 +1,1 @@
+"""How actors are made: capture studio, trainer, evaluation. Runs outside of Blender."""

@@ -1,0 +1,103 @@
+"""How good an actor is on what it never saw: held-out cameras and held-out poses of a capture."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from avatar_core.actor import QUALITIES, Actor
+from avatar_core.data.capture import Capture
+from avatar_core.errors import AvatarError
+from avatar_core.frame import Frame, linear_to_srgb, srgb_to_linear
+
+from .metrics import mask_box, psnr, ssim
+
+
+@dataclass(frozen=True)
+class Picture:
+    """rgb: [H, W, 3] float32, display sRGB in [0, 1], over white. alpha: [H, W]."""
+
+    rgb: np.ndarray
+    alpha: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean metrics of each held-out set: 'novel_view' (held-out cameras, training poses) and 'novel_pose' (held-out
+    cameras, held-out poses). psnr: whole picture over white; box_*: inside of the mask's box; person_psnr: pixels of
+    the mask alone."""
+
+    sets: dict[str, dict[str, float]]
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        return {name: {key: round(value, 3) for key, value in row.items()} for name, row in self.sets.items()}
+
+
+def evaluate(actor: Actor, capture: Capture, pictures: int, quality: str) -> Evaluation:
+    """Renders at most `pictures` of each set, evenly spread. Raises AvatarError when nothing is held out."""
+    cameras = [i for i, camera in enumerate(capture.cameras) if camera.split == "test"]
+    sets: dict[str, dict[str, float]] = {}
+    for name, split in (("novel_view", "train"), ("novel_pose", "test")):
+        pairs = [(c, f) for f, frame in enumerate(capture.frames) if frame.split == split for c in cameras]
+        chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, pictures).astype(int))] if pairs else []
+        rows = [_measure(*rendered_pair(actor, capture, c, f, quality)) for c, f in tqdm(chosen, desc=name, unit="picture")]
+        rows = [row for row in rows if row]
+        if rows:
+            sets[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} | {"pictures": len(rows)}
+    if not sets:
+        raise AvatarError(f"{capture.folder} holds out no camera; give some cameras the split 'test'")
+    return Evaluation(sets)
+
+
+def rendered_pair(actor: Actor, capture: Capture, camera: int, frame: int, quality: str) -> tuple[Picture, Picture]:
+    """The captured picture and the actor's, both over white."""
+    image = capture.image(camera, frame).astype(np.float32) / 255
+    linear = srgb_to_linear(image[..., :3]) * image[..., 3:]
+    blank = Frame.empty(image.shape[1], image.shape[0])
+    truth = Frame(np.concatenate([linear, image[..., 3:]], -1), blank.depth, blank.normal, image[..., 3])
+    rendered = actor.render(capture.frames[frame].controls, capture.cameras[camera].camera, quality)
+    return _on_white(truth), _on_white(rendered)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("actor", type=Path, help="the .actor file")
+    parser.add_argument("capture", type=Path, help="folder of the capture")
+    parser.add_argument("--pictures", type=int, default=24, help="pictures of each held-out set (default 24)")
+    parser.add_argument("--quality", choices=QUALITIES, default="final")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+
+
+def run(arguments: Namespace) -> int:
+    result = evaluate(
+        Actor.load(arguments.actor), Capture.open(arguments.capture), arguments.pictures, arguments.quality
+    ).summary()
+    for name, row in result.items():
+        print(f"{name}: " + "  ".join(f"{key} {value:g}" for key, value in row.items()))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _on_white(frame: Frame) -> Picture:
+    return Picture(np.clip(linear_to_srgb(frame.over(np.ones(3))), 0, 1).astype(np.float32), frame.rgba[..., 3])
+
+
+def _measure(truth: Picture, rendered: Picture) -> dict[str, float]:
+    box = mask_box(truth.alpha)
+    if box is None:
+        return {}
+    person = truth.alpha > 0.5
+    union = person | (rendered.alpha > 0.5)
+    return {
+        "psnr": psnr(truth.rgb, rendered.rgb),
+        "ssim": ssim(truth.rgb, rendered.rgb),
+        "box_psnr": psnr(truth.rgb[box], rendered.rgb[box]),
+        "box_ssim": ssim(truth.rgb[box], rendered.rgb[box]),
+        "person_psnr": psnr(truth.rgb[person], rendered.rgb[person]),
+        "mask_iou": float((person & (rendered.alpha > 0.5)).sum() / union.sum()),
+    }

@@ -1,0 +1,48 @@
+"""The options of a training run: one YAML file, read strictly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avatar_core.config import ConfigError, read_options, read_yaml
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything that a run depends on. Relative paths count from the current folder."""
+
+    name: str
+    """of the actor; the run writes OUTPUT/NAME.actor"""
+    capture: str
+    """folder of the capture"""
+    method: str
+    output: str
+    """folder of the run: checkpoint, TensorBoard files, actor"""
+    config: dict[str, Any] = field(default_factory=dict)
+    """options of the method"""
+    steps: int = 8000
+    pictures: int = 4
+    """pictures in a step"""
+    rays: int = 1024
+    """rays of each picture"""
+    final_rate: float = 0.03
+    """share of the learning rate that is left at the end"""
+    seed: int = 1
+    log_every: int = 50
+    checkpoint_every: int = 500
+    picture_every: int = 1000
+    evaluate_pictures: int = 24
+    """pictures of each held-out set that the final evaluation renders"""
+    licence: str = "unknown"
+    """of the actor"""
+
+
+def read_train_options(path: Path) -> TrainOptions:
+    """Raises ConfigError that names the file, the option and the nearest known name."""
+    options = read_options(TrainOptions, read_yaml(path), str(path))
+    for name in ("steps", "pictures", "rays", "log_every", "checkpoint_every", "picture_every"):
+        if getattr(options, name) < 1:
+            raise ConfigError(f"{path}: option '{name}' must be at least 1")
+    return options

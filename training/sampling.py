@@ -1,0 +1,54 @@
+"""Which rays a training step sees."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import binary_dilation
+
+from avatar_core.controls import Controls
+from avatar_core.data.capture import Capture
+from avatar_core.methods.base import RayBatch
+
+_AROUND = 6  # pixels around the mask from which most rays are drawn
+_ELSEWHERE = 0.15  # share of rays from the rest of the picture
+
+
+class RaySampler:
+    """Draws pictures (a training camera at a training frame) and pixels in them; the same seed and step give the same
+    rays, so that a resumed run goes on as if it had never stopped."""
+
+    def __init__(self, capture: Capture, pictures: int, rays: int, seed: int) -> None:
+        self._capture, self._pictures, self._rays, self._seed = capture, pictures, rays, seed
+        self.cameras = [i for i, camera in enumerate(capture.cameras) if camera.split == "train"]
+        self.frames = [i for i, frame in enumerate(capture.frames) if frame.split == "train"]
+        self._cache: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def controls(self) -> list[Controls]:
+        """The poses of the training frames."""
+        return [self._capture.frames[i].controls for i in self.frames]
+
+    def draw(self, step: int) -> list[RayBatch]:
+        rng = np.random.default_rng((self._seed, step))
+        return [self._batch(int(rng.choice(self.cameras)), int(rng.choice(self.frames)), rng) for _ in range(self._pictures)]
+
+    def _batch(self, camera: int, frame: int, rng: np.random.Generator) -> RayBatch:
+        image, near = self._picture(camera, frame)
+        far = round(self._rays * _ELSEWHERE) if near.size else self._rays
+        index = np.concatenate([
+            rng.choice(near, self._rays - far) if near.size else near,
+            rng.integers(0, image.shape[0] * image.shape[1], far),
+        ])
+        rows, columns = np.divmod(index, image.shape[1])
+        pixels = np.stack([columns + 0.5, rows + 0.5], 1)
+        rgba = image[rows, columns].astype(np.float32) / 255
+        source = self._capture
+        return RayBatch(frame, source.frames[frame].controls, source.cameras[camera].camera, pixels, rgba)
+
+    def _picture(self, camera: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        """The picture [H, W, 4] uint8, and the flat indices of pixels on and around its mask."""
+        key = (camera, frame)
+        if key not in self._cache:
+            image = self._capture.image(camera, frame)
+            around = binary_dilation(image[..., 3] > 0, iterations=_AROUND)
+            self._cache[key] = image, np.flatnonzero(around)
+        return self._cache[key]

@@ -1,0 +1,202 @@
+"""The one training loop: any method, any capture. Long, cancellable, and resumable at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from avatar_core import __version__
+from avatar_core.actor import Actor, describe
+from avatar_core.config import ConfigError, read_options
+from avatar_core.data.capture import Capture
+from avatar_core.errors import AvatarError
+from avatar_core.methods import load_method
+
+from .evaluate import Evaluation, evaluate, rendered_pair
+from .options import TrainOptions
+from .sampling import RaySampler
+
+_PREVIEW_HEIGHT = 256
+
+
+class Trainer:
+    """A run in a folder. Made again with the same options, it goes on where its last checkpoint is."""
+
+    def __init__(self, options: TrainOptions) -> None:
+        self.options = options
+        self.folder = Path(options.output)
+        self.capture = Capture.open(Path(options.capture))
+        method = load_method(options.method)
+        config = read_options(method.Config, options.config, "the method's config")
+        torch.manual_seed(options.seed)
+        self.model = method.Model(config, self.capture.body)
+        self.sampler = RaySampler(self.capture, options.pictures, options.rays, options.seed)
+        if not self.sampler.cameras or not self.sampler.frames:
+            raise AvatarError(f"{options.capture} has no training cameras or no training frames")
+        self.model.prepare(self.sampler.controls())
+        self.optimizer = torch.optim.Adam(self.model.parameter_groups(), betas=(0.9, 0.99), eps=1e-15)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.step = 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def run(self) -> Path:
+        """Trains to the end, evaluates, and returns the path of the actor. Ctrl-C leaves a checkpoint."""
+        log = _Log(self.folder, self.step)
+        bar = tqdm(initial=self.step, total=self.options.steps, unit="step", desc=self.options.name)
+        try:
+            while self.step < self.options.steps:
+                losses = self._one_step()
+                if self.step % self.options.log_every == 0:
+                    quality = -10 * float(np.log10(max(losses["colour"], 1e-10)))
+                    bar.set_postfix(psnr=f"{quality:.2f}")
+                    log.scalars(self.step, {**losses, "psnr": quality})
+                if self.step % self.options.picture_every == 0:
+                    log.picture(self.step, self._picture())
+                if self.step % self.options.checkpoint_every == 0:
+                    self._save()
+                bar.update()
+        except KeyboardInterrupt:
+            self._save()
+            raise
+        finally:
+            bar.close()
+            log.close()
+        self._save()
+        return self._export()
+
+    def _one_step(self) -> dict[str, float]:
+        torch.manual_seed(self.options.seed + self.step)
+        progress = self.step / self.options.steps
+        for group, rate in zip(self.optimizer.param_groups, self._rates):
+            group["lr"] = rate * self.options.final_rate**progress * min(1.0, (self.step + 1) / 100)
+        losses = self.model.losses(self.sampler.draw(self.step))
+        total = torch.stack(list(losses.values())).sum()
+        if not bool(torch.isfinite(total)):
+            raise AvatarError(f"training diverged at step {self.step}; lower the learning rate or check the poses")
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimizer.step()
+        self.step += 1
+        self.model.after_step(self.step, self.options.steps)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _picture(self) -> np.ndarray:
+        """A held-out picture beside the rendered one: [H, 2 W, 3] uint8."""
+        cameras = [i for i, camera in enumerate(self.capture.cameras) if camera.split == "test"]
+        frames = [i for i, frame in enumerate(self.capture.frames) if frame.split == "test"]
+        camera, frame = (cameras or self.sampler.cameras)[0], (frames or self.sampler.frames)[0]
+        truth, rendered = rendered_pair(self._actor({}), self.capture, camera, frame, "preview")
+        return np.round(np.concatenate([truth.rgb, rendered.rgb], 1) * 255).astype(np.uint8)
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "options": json.dumps(self._identity()),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        temporary = self.checkpoint.with_suffix(".part")
+        try:
+            torch.save(state, temporary)
+            os.replace(temporary, self.checkpoint)
+        except (OSError, RuntimeError) as error:
+            temporary.unlink(missing_ok=True)
+            raise AvatarError(f"the checkpoint {self.checkpoint} cannot be written: {error}") from error
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        try:
+            state = torch.load(self.checkpoint, weights_only=True)
+            same = json.loads(state["options"]) == self._identity()
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise AvatarError(f"{self.checkpoint} is damaged; delete it to start again") from error
+        if not same:
+            raise ConfigError(f"{self.folder} holds a run with other options; choose another 'output' or delete it")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def _identity(self) -> dict[str, Any]:
+        """The options that a run cannot change half-way."""
+        free = {"log_every", "checkpoint_every", "picture_every", "output", "evaluate_pictures", "licence"}
+        return {name: value for name, value in asdict(self.options).items() if name not in free}
+
+    def _actor(self, metrics: dict[str, Any]) -> Actor:
+        provenance = {
+            "name": self.options.name,
+            "dataset": self.capture.name,
+            "steps": self.step,
+            "metrics": metrics,
+            "date": datetime.now(UTC).date().isoformat(),
+            "avatar_core": __version__,
+        }
+        document = describe(self.options.method, self.model, self.capture.body, provenance, self.options.licence)
+        return Actor(self.model, self.capture.body, document)
+
+    def _export(self) -> Path:
+        """Writes the actor, reads it back as users will, measures that, and writes it with its metrics."""
+        path = self.folder / f"{self.options.name}.actor"
+        self._actor({}).save(path)
+        results: Evaluation = evaluate(Actor.load(path), self.capture, self.options.evaluate_pictures, "final")
+        actor = self._actor(results.summary())
+        camera = self.capture.cameras[self.sampler.cameras[0]].camera
+        frame = actor.render(
+            self.capture.frames[self.sampler.frames[0]].controls, camera.scaled(_PREVIEW_HEIGHT / camera.height), "final"
+        )
+        from avatar_core.frame import to_png8
+
+        actor.preview = to_png8(frame)
+        actor.save(path)
+        return path
+
+
+class _Log:
+    """TensorBoard files where the package is installed, and `log.jsonl` always."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._lines = (folder / "log.jsonl").open("a", encoding="utf-8")
+        self._pictures = folder / "pictures"
+        self._pictures.mkdir(exist_ok=True)
+        self._start = time.monotonic()
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            tqdm.write("TensorBoard is not installed (pip install 'avatar-core[train]'); writing log.jsonl only")
+            self._board = None
+        else:
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        seconds = round(time.monotonic() - self._start, 1)
+        self._lines.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
+        self._lines.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"train/{name}", value, step)
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        from PIL import Image
+
+        Image.fromarray(image).save(self._pictures / f"{step:07d}.png")
+        if self._board is not None:
+            self._board.add_image("held out", image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self._lines.close()
+        if self._board is not None:
+            self._board.close()
