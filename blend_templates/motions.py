@@ -1,14 +1,14 @@
 """Short looping motions in SMPL's joints, made of formulas: no motion capture, so free of anyone's rights.
 
-Conventions: y up, facing +z, the ground is y = 0. Positive angles about x bend a knee, lean the trunk forwards and
-point a toe; negative ones lift a thigh forwards. All clips stay in place.
+Conventions: y up, facing +z, the ground is y = 0. Positive angles about x bend a knee, lean the trunk
+forwards and point a toe; negative ones lift a thigh forwards. All clips stay in place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -25,8 +25,9 @@ _HARMONICS = 6  # of a gait curve; more would bring the corners of its table bac
 class Motion:
     """A clip that loops: frame T would equal frame 0.
 
-    pose: [T, J, 3] float32 axis-angle, radians, in the order of the body's joints. transl: [T, 3] float32 metres,
-    such that the lowest vertex of the (unshaped) body touches y = 0 in every frame, or is as high as the clip jumps.
+    pose: [T, J, 3] float32 axis-angle, radians, in the order of the body's joints. transl: [T, 3] float32
+    metres, such that the lowest vertex of the (unshaped) body touches y = 0 in every frame, or is as high as
+    the clip jumps.
     """
 
     fps: float
@@ -81,7 +82,9 @@ def _walk() -> _Clip:
         clip.turn(f"{side}_elbow", y=-sign * (22 - 9 * swing))
     turn, sway = np.cos(2 * np.pi * clip.phase), np.sin(2 * np.pi * clip.phase)
     clip.turn("pelvis", x=2, y=-5 * turn, z=2 * sway).turn("spine1", x=2, y=4 * turn, z=-1.5 * sway)
-    return clip.turn("spine2", x=1, y=4 * turn).turn("spine3", x=1, y=3 * turn).turn("neck", x=-2, y=-4 * turn)
+    return (
+        clip.turn("spine2", x=1, y=4 * turn).turn("spine3", x=1, y=3 * turn).turn("neck", x=-2, y=-4 * turn)
+    )
 
 
 def _squat() -> _Clip:
@@ -90,7 +93,9 @@ def _squat() -> _Clip:
     for side, sign in _SIDES:
         clip.turn(f"{side}_hip", x=-98 * depth, z=sign * (3 + 14 * depth))
         clip.turn(f"{side}_knee", x=112 * depth).turn(f"{side}_ankle", x=-34 * depth)
-        clip.turn(f"{side}_shoulder", z=-sign * (68 - 60 * depth)).then(f"{side}_shoulder", 1, -sign * 78 * depth)
+        clip.turn(f"{side}_shoulder", z=-sign * (68 - 60 * depth)).then(
+            f"{side}_shoulder", 1, -sign * 78 * depth
+        )
     clip.turn("pelvis", x=22 * depth).turn("spine1", x=8 * depth).turn("spine2", x=6 * depth)
     return clip.turn("neck", x=-14 * depth).turn("head", x=-10 * depth)
 
@@ -99,7 +104,7 @@ def _wave() -> _Clip:
     clip = _Clip(60).arms_down()
     up = _smooth(np.minimum(clip.phase, 1 - clip.phase) / 0.2)
     clip.turn("right_shoulder", z=68 - 100 * up).turn("right_collar", z=6 - 22 * up)
-    clip.rotation["right_elbow"] = _rotate(1, 12.0) @ _rotate(2, -up * (45 + 22 * np.sin(8 * np.pi * clip.phase)))
+    clip.turn("right_elbow", y=12, z=-up * (45 + 22 * np.sin(8 * np.pi * clip.phase)))
     return clip.turn("head", y=-12 * up, z=6 * up).turn("spine3", y=-6 * up, z=4 * up)
 
 
@@ -107,7 +112,9 @@ def _raise_arms() -> _Clip:
     clip = _Clip(48)
     up = _once(clip.phase)
     for side, sign in _SIDES:
-        clip.turn(f"{side}_shoulder", z=sign * (-68 + 128 * up)).turn(f"{side}_collar", z=sign * (-6 + 24 * up))
+        clip.turn(f"{side}_shoulder", z=sign * (-68 + 128 * up)).turn(
+            f"{side}_collar", z=sign * (-6 + 24 * up)
+        )
         clip.turn(f"{side}_elbow", y=-sign * 12 * (1 - up))
     return clip.turn("spine3", x=-6 * up)
 
@@ -116,7 +123,9 @@ def _twist_bend() -> _Clip:
     clip = _Clip(72).arms_down(40, 30)
     angle = 2 * np.pi * clip.phase
     for joint, degrees in (("spine1", 14), ("spine2", 12), ("spine3", 10), ("neck", 10), ("head", 8)):
-        clip.turn(joint, degrees * 0.4 * (1 - np.cos(2 * angle)), degrees * np.sin(angle), 6 * np.cos(angle) - 6)
+        clip.turn(
+            joint, degrees * 0.4 * (1 - np.cos(2 * angle)), degrees * np.sin(angle), 6 * np.cos(angle) - 6
+        )
     return clip.turn("left_hip", z=6).turn("right_hip", z=-6)
 
 
@@ -151,7 +160,7 @@ def load_motion(name: str, body: Body | None = None) -> Motion:
     return _template_motion(name) if body is None else _make(name, body)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _template_motion(name: str) -> Motion:
     return _make(name, load_body())
 
@@ -166,7 +175,7 @@ def _make(name: str, body: Body) -> Motion:
 
 
 def _lowest(body: Body, rotation: np.ndarray) -> np.ndarray:
-    """[T, J, 3, 3] -> [T] y of the lowest skinned vertex, without pose offsets (they move soles by less than 1 mm)."""
+    """[T, J, 3, 3] -> [T] y of the lowest skinned vertex, without pose offsets."""
     joints = body.joints().astype(np.float64)
     turn, place = rotation.copy(), np.zeros(rotation.shape[:3])
     for j, parent in enumerate(body.parents):

@@ -1,9 +1,9 @@
 """Builds a body in Blender: armature, skinned mesh, shape keys. Needs numpy and bpy only.
 
-Every bone points along +y of the body with roll 0, so its rest axes are the body's axes: a pose bone's quaternion is
-SMPL's axis-angle, and the root bone's location is SMPL's translation. The armature object stands the y-up body up in
-Blender's z-up world by a turn of +90 degrees about x. Linear blend skinning, as in the rest of the project; pose
-offsets (posedirs) have no counterpart in Blender and are left to the actor.
+Every bone points along +y of the body with roll 0, so its rest axes are the body's axes: a pose bone's
+quaternion is SMPL's axis-angle, and the root bone's location is SMPL's translation. The armature object
+stands the y-up body up in Blender's z-up world by a turn of +90 degrees about x. Linear blend skinning, as in
+the rest of the project; pose offsets (posedirs) have no counterpart in Blender and are left to the actor.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class RigArrays:
     shapedirs: np.ndarray  # [V, 3, B]
     expressions: np.ndarray  # [V, 3, E]
     expression_names: tuple[str, ...]  # [E]
-    joint_shapedirs: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 0)))  # [J, 3, B]: d joints / d betas
+    joint_shapedirs: np.ndarray = field(
+        default_factory=lambda: np.zeros((0, 3, 0))
+    )  # [J, 3, B] metres a beta
 
     def __post_init__(self) -> None:
         v, j = len(self.vertices), len(self.joint_names)
@@ -52,8 +54,9 @@ class RigArrays:
             "expressions": (v, 3, len(self.expression_names)),
         }
         for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"rig array '{name}' must have shape {shape}, got {getattr(self, name).shape}")
+            got = getattr(self, name).shape
+            if got != shape:
+                raise ValueError(f"rig array '{name}' must have shape {shape}, got {got}")
 
     @classmethod
     def from_body(cls, body: Any) -> RigArrays:
@@ -79,8 +82,8 @@ def build_rig(
 ) -> tuple[bpy.types.Object, bpy.types.Object]:
     """The armature object and the mesh object under it, linked to `collection` (None: the scene's).
 
-    Bones carry the names of the joints. Shape keys are `beta_00`, ... (-5 to 5) and `expr_NAME` (0 to 1). Leaves
-    Blender in object mode with the armature active.
+    Bones carry the names of the joints. Shape keys are `beta_00`, ... (-5 to 5) and `expr_NAME` (0 to 1).
+    Leaves Blender in object mode with the armature active.
     """
     target = collection or bpy.context.scene.collection
     if bpy.context.mode != "OBJECT":
@@ -98,14 +101,16 @@ def build_rig(
 
 
 def fit_bones(armature: bpy.types.Object, betas: np.ndarray) -> None:
-    """Moves the bones of a rig to where the joints of a body with these betas are. Shape keys do not do it: Blender's
-    bones do not follow the mesh. Fewer betas than the body has: the rest are 0."""
+    """Moves the bones of a rig to where the joints of a body with these betas are; betas left out are 0.
+
+    Needed because Blender's bones do not follow shape keys.
+    """
     _enter_edit_mode(armature)
     for bone in armature.data.edit_bones:
         if _HEAD_SHAPE_KEY in bone:
             shapedirs = np.array(bone[_HEAD_SHAPE_KEY]).reshape(3, -1)[:, : len(betas)]
             head = np.array(bone[_HEAD_KEY]) + shapedirs @ np.asarray(betas, np.float64)[: shapedirs.shape[1]]
-            bone.head, bone.tail = head, head + (0, _BONE_LENGTH, 0)
+            bone.head, bone.tail = head, head + np.array((0, _BONE_LENGTH, 0))
     bpy.ops.object.mode_set(mode="OBJECT")
 
 
@@ -114,7 +119,7 @@ def _armature(name: str, arrays: RigArrays, collection: bpy.types.Collection) ->
     armature = bpy.data.objects.new(f"{name}_rig", data)
     collection.objects.link(armature)
     _enter_edit_mode(armature)
-    bones = []
+    bones: list[bpy.types.EditBone] = []
     for index, (joint, parent) in enumerate(zip(arrays.joint_names, arrays.parents)):
         bone, head = data.edit_bones.new(joint), arrays.joints[index].astype(float)
         bone.head, bone.tail, bone.roll = head, head + np.array((0, _BONE_LENGTH, 0)), 0
@@ -150,7 +155,7 @@ def _mesh(name: str, arrays: RigArrays) -> bpy.types.Mesh:
 
 
 def _vertex_groups(body: bpy.types.Object, arrays: RigArrays) -> None:
-    """One group a joint. Blender takes one weight for many vertices, so vertices are grouped by rounded weight."""
+    """One group a joint. Blender sets one weight on many vertices, so they are grouped by rounded weight."""
     steps = np.round(arrays.weights * _WEIGHT_STEPS).astype(np.int32)
     for joint, column in zip(arrays.joint_names, steps.T):
         group = body.vertex_groups.new(name=joint)
@@ -166,7 +171,8 @@ def _shape_keys(body: bpy.types.Object, arrays: RigArrays) -> None:
     if not names and not units:
         return
     body.shape_key_add(name="Basis", from_mix=False)
-    for key_names, basis, low, high in ((names, arrays.shapedirs, -5.0, 5.0), (units, arrays.expressions, 0.0, 1.0)):
+    groups = ((names, arrays.shapedirs, -5.0, 5.0), (units, arrays.expressions, 0.0, 1.0))
+    for key_names, basis, low, high in groups:
         for index, key_name in enumerate(key_names):
             key = body.shape_key_add(name=key_name, from_mix=False)
             key.slider_min, key.slider_max, key.value = low, high, 0.0

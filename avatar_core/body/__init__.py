@@ -1,7 +1,7 @@
 """Bodies: files, shape, kinematics and skinning.
 
-`load_body()` is the free template; `load_body(path)` reads a user's own. This module needs numpy only; the torch side
-is in `kinematics`, `skinning` and `posing`.
+`load_body()` is the free template; `load_body(path)` reads a user's own. This module needs numpy only; the
+torch side is in `kinematics` and `skinning`.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class BodyFileError(AvatarError):
 def read_npz(path: Path, limit: int = MAX_FILE_BYTES) -> dict[str, np.ndarray]:
     """All plain arrays of an .npz file by name.
 
-    Entries of Python objects are refused (they are pickles), and so is a file whose arrays take more than `limit`
-    bytes together. Raises BodyFileError.
+    Entries of Python objects are refused (they are pickles), and so is a file whose arrays take more than
+    `limit` bytes together. Raises BodyFileError.
     """
     arrays: dict[str, np.ndarray] = {}
     left = limit
@@ -40,7 +40,8 @@ def read_npz(path: Path, limit: int = MAX_FILE_BYTES) -> dict[str, np.ndarray]:
                 raise BodyFileError(f"{path} holds {len(members)} entries, more than any body file has")
             for member in members:
                 with archive.open(member) as stream:
-                    array = _read_npy(stream, f"{path}: entry '{member.filename}'", min(left, member.file_size))
+                    where = f"{path}: entry '{member.filename}'"
+                    array = _read_npy(stream, where, min(left, member.file_size))
                 arrays[member.filename.removesuffix(".npy")] = array
                 left -= array.nbytes
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -55,10 +56,10 @@ def _read_npy(stream: IO[bytes], where: str, limit: int) -> np.ndarray:
     except (ValueError, KeyError, SyntaxError) as error:
         raise BodyFileError(f"{where} is not a numpy array ({error})") from error
     if dtype.hasobject:
-        raise BodyFileError(f"{where} holds Python objects, which may run code; save it again as plain numbers")
+        raise BodyFileError(f"{where} holds Python objects, which may run code; save it as plain numbers")
     count = math.prod(shape)
     if any(side < 0 for side in shape) or count * max(dtype.itemsize, 1) > limit:
-        raise BodyFileError(f"{where} claims shape {shape} of {dtype}, more than the file holds or may hold")
+        raise BodyFileError(f"{where} claims shape {shape} of {dtype}, more than it may hold")
     data = _read_exactly(stream, count * dtype.itemsize, where)
     array = np.frombuffer(data, dtype, count)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)

@@ -15,8 +15,8 @@ _SMALL = 1e-4  # squared angle, radians^2, below which the series is used
 def axis_angle_to_matrix(rotation: Tensor) -> Tensor:
     """[..., 3] axis times angle (radians) -> [..., 3, 3].
 
-    Rodrigues: R = I + a K + b K^2 with K = [rotation]_x, a = sin(t) / t, b = (1 - cos(t)) / t^2, t = |rotation|;
-    near zero a and b are their series in t^2, so that all derivatives exist there.
+    Rodrigues: R = I + a K + b K^2 with K = [rotation]_x, t = |rotation|, a = sin(t) / t and
+    b = (1 - cos(t)) / t^2; near zero a and b are their series in t^2, so that all derivatives exist there.
     """
     x, y, z = rotation.unbind(-1)
     t2 = (rotation * rotation).sum(-1)
@@ -36,8 +36,8 @@ def relative_transforms(
 ) -> Tensor:
     """Transforms that map the rest body to the posed body, one a joint: [..., J, 4, 4].
 
-    pose: [..., J, 3] axis-angle, radians, each joint relative to its parent. joints: [..., J, 3] rest joint centres,
-    metres. parents: [J], root -1, each before its children. transl: [..., 3] metres, added last.
+    pose: [..., J, 3] axis-angle, radians, each joint relative to its parent. joints: [..., J, 3] rest joint
+    centres, metres. parents: [J], root -1, each before its children. transl: [..., 3] metres, added last.
 
         G_j = G_parent(j) [R_j | J_j - J_parent(j)],   A_j = G_j [I | -J_j],   t(A_j) += transl
 

@@ -1,7 +1,7 @@
 """Body: a rigged mesh with shape and expression offsets, in SMPL's schema.
 
-Nothing here knows how many vertices, joints or coefficients a body has: they come from its file. The same class
-holds our free template, a user's SMPL, SMPL-H or SMPL-X, and any other mesh with a skeleton.
+Nothing here knows how many vertices, joints or coefficients a body has: they come from its file. The same
+class holds our free template, a user's SMPL, SMPL-H or SMPL-X, and any other mesh with a skeleton.
 
     rest(betas, expression) = vertices + shapedirs betas + expressions expression        [V, 3]
     joints(betas)           = regressor rest(betas, 0)                                   [J, 3]
@@ -25,38 +25,38 @@ MAX_JOINTS = 1024
 MAX_COEFFICIENTS = 4096  # betas, or expressions
 
 
-def _none(*shape: int) -> Any:
-    return field(default_factory=lambda: np.zeros(shape, np.float32))
+def _no_offsets() -> np.ndarray:
+    return np.zeros((0, 3, 0), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Body:
     """A body at rest: y up, facing +z, metres. Checked when made; raises BodyFileError.
 
-    name: what users call it ("template", "smplx", ...). Texture coordinates have v up; a body without them has
-    T = 0 and no rows in `face_uv`. A root's parent is -1, and parents come before their children. `licence` is an
-    SPDX name or "unknown"; only a body with a free licence may be embedded in an actor that is handed on.
+    name: what users call it ("template", "smplx", ...). Texture coordinates have v up; a body without them
+    has T = 0 and no rows in `face_uv`. A root's parent is -1, and parents come before their children.
+    licence: an SPDX name or "unknown"; only a body with a free licence may go into a file that is handed on.
     """
 
     name: str
     vertices: np.ndarray  # [V, 3] float32, metres, rest
     faces: np.ndarray  # [F, 3] int32
+    uv: np.ndarray  # [T, 2] float32
+    face_uv: np.ndarray  # [F, 3] int32, or [0, 3]
     weights: np.ndarray  # [V, J] float32, rows sum to 1
     joint_names: tuple[str, ...]  # [J]
     parents: np.ndarray  # [J] int32
     regressor: np.ndarray  # [J, V] float32, rows sum to 1
-    uv: np.ndarray = _none(0, 2)  # [T, 2] float32
-    face_uv: np.ndarray = _none(0, 3)  # [F, 3] int32, or [0, 3]
-    shapedirs: np.ndarray = _none(0, 3, 0)  # [V, 3, B] float32, metres
+    shapedirs: np.ndarray = field(default_factory=_no_offsets)  # [V, 3, B] float32, metres
     posedirs: np.ndarray | None = None  # [V, 3, (J - 1) * 9] float32, metres
-    expressions: np.ndarray = _none(0, 3, 0)  # [V, 3, E] float32, metres
+    expressions: np.ndarray = field(default_factory=_no_offsets)  # [V, 3, E] float32, metres
     expression_names: tuple[str, ...] = ()  # [E]
     licence: str = "unknown"
 
     def __post_init__(self) -> None:
         v, j = len(self.vertices), len(self.joint_names)
         if not (0 < v <= MAX_VERTICES and 0 < j <= MAX_JOINTS):
-            raise BodyFileError(f"body '{self.name}' has {v} vertices and {j} joints, which is no usable size")
+            raise BodyFileError(f"body '{self.name}' cannot have {v} vertices and {j} joints")
         for name in ("shapedirs", "expressions"):
             if getattr(self, name).size == 0:
                 object.__setattr__(self, name, np.zeros((v, 3, 0), np.float32))
@@ -89,10 +89,10 @@ class Body:
     def _check_topology(self) -> None:
         for name, top in (("faces", len(self.vertices)), ("face_uv", len(self.uv))):
             indices = getattr(self, name)
-            if indices.size and not (0 <= indices.min() and indices.max() < top):
+            if indices.size and (indices.min() < 0 or indices.max() >= top):
                 raise BodyFileError(f"body '{self.name}': '{name}' points outside of its {top} points")
         if self.parents[0] != -1 or not all(-1 <= p < i for i, p in enumerate(self.parents)):
-            raise BodyFileError(f"body '{self.name}': each of its 'parents' must come before its children, root -1")
+            raise BodyFileError(f"body '{self.name}': 'parents' must be -1 (root) or an earlier joint")
         if np.abs(self.weights.sum(1) - 1).max() > 1e-2 or self.weights.min() < -1e-3:
             raise BodyFileError(f"body '{self.name}': 'weights' must be positive with rows that sum to 1")
         if self.shapedirs.shape[2] > MAX_COEFFICIENTS or self.expressions.shape[2] > MAX_COEFFICIENTS:
@@ -100,21 +100,24 @@ class Body:
 
     @cached_property
     def topology_hash(self) -> str:
-        """Hex SHA-256 of faces, vertex count and joint names: equal for bodies whose data may be exchanged."""
+        """Hex SHA-256 of faces, vertex count and joint names; bodies with equal ones can exchange data."""
         digest = hashlib.sha256(f"{len(self.vertices)};{';'.join(self.joint_names)};".encode())
         digest.update(np.ascontiguousarray(self.faces, "<i4").tobytes())
         return digest.hexdigest()
 
     def shaped(self, betas: np.ndarray | None = None, expression: np.ndarray | None = None) -> np.ndarray:
-        """Rest vertices with body shape and expression, [V, 3] metres. Fewer coefficients than the body has: rest 0."""
-        offsets = np.zeros_like(self.vertices)
-        for name, values, basis in (("betas", betas, self.shapedirs), ("expression", expression, self.expressions)):
+        """Rest vertices with body shape and expression, [V, 3] metres. Coefficients left out are 0."""
+        rest = self.vertices.copy()
+        for name, values, basis in (
+            ("betas", betas, self.shapedirs),
+            ("expression", expression, self.expressions),
+        ):
             if values is None or len(values) == 0:
                 continue
             if len(values) > basis.shape[2]:
                 raise BodyFileError(f"body '{self.name}' takes {basis.shape[2]} {name}, got {len(values)}")
-            offsets += basis[:, :, : len(values)] @ np.asarray(values, np.float32)
-        return self.vertices + offsets
+            rest += basis[:, :, : len(values)] @ np.asarray(values, np.float32)
+        return rest
 
     def joints(self, betas: np.ndarray | None = None) -> np.ndarray:
         """Rest joint centres, [J, 3] metres. Expressions never move a joint here."""
@@ -131,26 +134,24 @@ class Body:
         }
 
     def to_tensors(self) -> dict[str, np.ndarray]:
-        """Compact plain arrays (offsets in 16-bit steps, sparse where sparse) for an actor file or an .npz."""
+        """Compact plain arrays (16-bit steps, sparse where sparse) for an actor file or an .npz."""
         return pack_body(self)
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], meta: dict[str, Any]) -> Body:
-        """The inverse of `to_tensors` and `meta`. Raises BodyFileError when something is missing or does not fit."""
+        """The inverse of `to_tensors` and `meta`. Raises BodyFileError when a part is missing or does not
+        fit."""
         try:
-            names = {
-                "name": str(meta["name"]),
-                "licence": str(meta.get("licence", "unknown")),
-                "joint_names": tuple(str(name) for name in meta["joint_names"]),
-                "expression_names": tuple(str(name) for name in meta["expression_names"]),
-            }
+            name, licence = str(meta["name"]), str(meta.get("licence", "unknown"))
+            joints = tuple(str(joint) for joint in meta["joint_names"])
+            units = tuple(str(unit) for unit in meta["expression_names"])
             topology = str(meta["topology"])
         except (KeyError, TypeError, AttributeError) as error:
             raise BodyFileError(f"the header of the embedded body is damaged ({error!r})") from error
-        joints, expressions = len(names["joint_names"]), len(names["expression_names"])
-        if joints > MAX_JOINTS or expressions > MAX_COEFFICIENTS:
-            raise BodyFileError(f"the embedded body claims {joints} joints and {expressions} expressions")
-        body = cls(**names, **unpack_body(tensors, joints, expressions, MAX_VERTICES, MAX_COEFFICIENTS))
+        if len(joints) > MAX_JOINTS or len(units) > MAX_COEFFICIENTS:
+            raise BodyFileError(f"the embedded body claims {len(joints)} joints and {len(units)} expressions")
+        arrays = unpack_body(tensors, len(joints), len(units), MAX_VERTICES, MAX_COEFFICIENTS)
+        body = cls(name=name, licence=licence, joint_names=joints, expression_names=units, **arrays)
         if body.topology_hash != topology:
-            raise BodyFileError(f"the embedded body '{body.name}' does not match its topology hash; it is damaged")
+            raise BodyFileError(f"the embedded body '{body.name}' is damaged: its topology hash differs")
         return body

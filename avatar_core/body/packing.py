@@ -1,7 +1,8 @@
 """The compact form of a body: what an actor file embeds and a capture stores.
 
-Offsets are stored in integer steps of their largest value / 32767 (SMPL-size offsets: below 0.01 mm), only where
-they are not zero. Skinning weights keep each vertex's non-zero joints in steps of 1 / 65535 and are normalised again.
+Offsets are stored in integer steps of their largest value / 32767 (for a human body below 0.01 mm), only
+where they are not zero. Skinning weights keep each vertex's joints in steps of 1 / 65535 and are normalised
+again.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ def pack_body(body: Body) -> dict[str, np.ndarray]:
     }
     influences = max(1, int((body.weights > 0).sum(1).max()))
     order = np.argsort(-body.weights, 1, kind="stable")[:, :influences]
+    values = np.take_along_axis(body.weights, order, 1).clip(0, 1)
     tensors["weights_joint"] = order.astype(np.uint16)
-    tensors["weights_value"] = np.round(np.take_along_axis(body.weights, order, 1).clip(0, 1) * 65535).astype(np.uint16)
+    tensors["weights_value"] = np.round(values * 65535).astype(np.uint16)
     rows, columns = np.nonzero(body.regressor)
     tensors["regressor_joint"] = rows.astype(np.uint16)
     tensors["regressor_vertex"] = columns.astype(np.int32)
@@ -45,8 +47,8 @@ def pack_body(body: Body) -> dict[str, np.ndarray]:
     tensors["expressions_vertex"] = vertex.astype(np.int32)
     tensors["expressions"], tensors["expressions_scale"] = steps[unit, vertex], scale
     if body.posedirs is not None:
-        blocks = body.posedirs.reshape(len(body.vertices), 3, -1, _FEATURES).transpose(2, 0, 1, 3)  # [J-1, V, 3, 9]
-        steps, scale = _quantise(blocks)
+        blocks = body.posedirs.reshape(len(body.vertices), 3, -1, _FEATURES).transpose(2, 0, 1, 3)
+        steps, scale = _quantise(blocks)  # [J - 1, V, 3, 9]
         joint, vertex = np.nonzero(steps.any((2, 3)))
         tensors["posedirs_joint"] = joint.astype(np.uint16)
         tensors["posedirs_vertex"] = vertex.astype(np.int32)
@@ -143,6 +145,6 @@ def _small(indices: np.ndarray) -> np.ndarray:
 
 
 def _inside(name: str, index: np.ndarray, count: int) -> np.ndarray:
-    if index.size and not (0 <= index.min() and index.max() < count):
+    if index.size and (index.min() < 0 or index.max() >= count):
         raise BodyFileError(f"the embedded body's tensor '{name}' points outside of its {count} entries")
     return index.astype(np.int64)

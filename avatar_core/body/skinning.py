@@ -43,8 +43,8 @@ def inverse_skin(points: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:
 
 
 def pose_features(pose: Tensor) -> Tensor:
-    """What SMPL's pose offsets are linear in: [..., J, 3] -> [..., (J - 1) * 9], the rotations of all joints but the
-    root minus identity, row-major."""
+    """What SMPL's pose offsets are linear in, [..., (J - 1) * 9]: the rotations of all joints but the root
+    minus identity, row-major. pose: [..., J, 3] axis-angle, radians."""
     rotation = axis_angle_to_matrix(pose[..., 1:, :])
     return (rotation - torch.eye(3).to(rotation)).flatten(-3)
 
@@ -58,7 +58,8 @@ def pose_offsets(pose: Tensor, posedirs: Tensor) -> Tensor:
 
 
 def _cofactors(matrix: Tensor) -> Tensor:
-    """[..., 3, 3] -> [..., 3, 3]: the rows are cross products of the other two rows; inverse = cofactors^T / det."""
+    """[..., 3, 3] -> [..., 3, 3]: the rows are cross products of the other two rows; inverse = cofactors^T /
+    det."""
     a, b, c = matrix.unbind(-2)
     return torch.stack([b.cross(c, dim=-1), c.cross(a, dim=-1), a.cross(b, dim=-1)], -2)
 

@@ -24,9 +24,10 @@ def main() -> dict[str, object]:
     body = load_body()
     armature, mesh = build_rig("body", RigArrays.from_body(body))
     bpy.context.view_layer.update()
+    axes = [np.array(bone.matrix_local.to_3x3()) for bone in armature.data.bones]
     report: dict[str, object] = {
         "bones": [bone.name for bone in armature.data.bones],
-        "axes": max(float(np.abs(np.array(b.matrix_local.to_3x3()) - np.eye(3)).max()) for b in armature.data.bones),
+        "axes": float(np.abs(np.stack(axes) - np.eye(3)).max()),
         "keys": {key.name: [key.slider_min, key.slider_max] for key in mesh.data.shape_keys.key_blocks},
         "uv": len(mesh.data.uv_layers["UVMap"].data),
         "up": list(armature.matrix_world @ mathutils.Vector((0, 1, 0))),
@@ -43,7 +44,12 @@ def main() -> dict[str, object]:
 
 
 def difference(
-    body: Body, armature: bpy.types.Object, mesh: bpy.types.Object, pose: np.ndarray, transl: np.ndarray, keys: dict
+    body: Body,
+    armature: bpy.types.Object,
+    mesh: bpy.types.Object,
+    pose: np.ndarray,
+    transl: np.ndarray,
+    keys: dict[str, float],
 ) -> float:
     """Largest distance in metres between Blender's deformed vertices and ours."""
     for joint, rotation in zip(body.joint_names, pose):

@@ -1,4 +1,5 @@
-"""The rig that Blender builds moves like avatar_core does. Runs bpy in a process of its own: it can hang at exit."""
+"""The rig that Blender builds moves like avatar_core does. bpy has a process of its own: it can hang at
+exit."""
 
 from __future__ import annotations
 
