@@ -1,4 +1,6 @@
-"""The process that renders for Blender: `protocol` (the bytes), `client` (Blender's side), `server` (ours).
+"""The process that renders for Blender: `protocol` (bytes), `client` and `link` (Blender's side), `server`.
 
-`protocol` and `client` use the standard library and numpy only, and are copied into the add-on as they are.
+What SHARED_WITH_ADDON names uses the standard library and numpy only, and is copied into the add-on as it is.
 """
+
+SHARED_WITH_ADDON = ("protocol.py", "link.py", "client.py")

@@ -6,14 +6,15 @@ import argparse
 import os
 import sys
 
-from .server import ActorCache, Server, take_stdio
+from .actors import ActorCache
+from .server import Server, take_stdio
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="avatar-worker", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
     parser.add_argument("--actors", type=int, default=4, help="how many actors stay loaded (default: 4)")
-    parser.add_argument("--idle", type=float, default=300, help="seconds without work until actors are unloaded")
+    parser.add_argument("--idle", type=float, default=300, help="seconds of rest until actors are unloaded")
     options = parser.parse_args(arguments)
     readinto, write = take_stdio()
     code = Server(readinto, write, ActorCache(options.actors), options.device, options.idle).serve()

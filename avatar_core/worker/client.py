@@ -1,12 +1,12 @@
 """Blender's side of the worker: starts the process, talks to it, and never hangs, whatever becomes of it.
 
     worker = Worker(python_command("/home/me/avatars/bin/python"))
-    reply = worker.request({"type": "render", "actor": path, "controls": ..., "camera": ..., "quality": "final"},
-                           poll=engine.test_break, progress=engine.update_progress)
+    message = {"type": "render", "actor": path, "controls": ..., "camera": ..., "quality": "final"}
+    reply = worker.request(message, poll=engine.test_break, progress=engine.update_progress)
     planes = Worker.full(reply)  # rgba [H, W, 4], depth [H, W], normal [H, W, 3], mask [H, W]
 
 Python 3.11 and up, standard library and numpy only: this file is also copied into the Blender add-on, beside
-`protocol.py`. Nothing here touches `bpy`, so any thread may call it.
+`protocol.py` and `link.py`. Nothing here touches `bpy`, so any thread may call it.
 """
 
 from __future__ import annotations
@@ -14,29 +14,22 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
-import os
-import signal
-import subprocess
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from . import protocol
+from .link import LOG_LINES, Link, ignore_sigpipe
 
 CLIENT = "0.1.0"  # told to the worker, for its log
 OLDEST_CORE = (0, 1)  # the oldest avatar_core this client works with
 POLL_SECONDS = 0.05  # how often a waiting call looks at `poll`
 PING_SECONDS = 2.0  # of waiting, between two pings
-TAIL_LINES = 12  # of the worker's log, quoted in errors
-_LOG_LINES = 400
-_FINAL = ("reply", "error")  # types that end a request
 EMPTY_DEPTH = 1e10  # metres
 
 Poll = Callable[[], bool]
@@ -46,9 +39,9 @@ Progress = Callable[[float], None]
 class WorkerError(Exception):
     """What went wrong, as a sentence for the artist.
 
-    kind: `missing` (no interpreter, no package), `version`, `died`, `timeout`, `cancelled`, `bad_input`, `oom`,
-    `protocol`, or `internal` (a mistake in avatar_core; its log has the traceback). log: the last lines the worker
-    printed, which `message` quotes where they explain the failure.
+    kind: `missing` (no interpreter, no package), `version`, `died`, `timeout`, `cancelled`, `bad_input`,
+    `oom`, `protocol`, or `internal` (a mistake in avatar_core; its log has the traceback). log: the last
+    lines the worker printed, which `message` quotes where they explain the failure.
     """
 
     def __init__(self, kind: str, message: str, log: str = "") -> None:
@@ -67,24 +60,8 @@ class Reply:
 
 
 def python_command(python: str) -> list[str]:
-    """The command of a worker in the environment of the interpreter `python`, isolated from the user's settings."""
+    """The command of a worker in the environment of the interpreter `python`, free of other settings."""
     return [python, "-I", "-m", "avatar_core.worker"]
-
-
-def clean_environment() -> dict[str, str]:
-    """This process's environment without what would lead another Python astray (Blender, Steam and snap set it)."""
-    astray = ("PYTHON", "LD_LIBRARY_PATH", "DYLD_")
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith(astray)}
-
-
-def ignore_sigpipe() -> None:
-    """Have writes to a dead worker fail with an error, where the default would end the whole process.
-
-    Only the main thread may change it; elsewhere this does nothing (the writing thread blocks the signal too).
-    """
-    if hasattr(signal, "SIGPIPE") and threading.current_thread() is threading.main_thread():
-        if signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL:
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 class Worker:
@@ -105,7 +82,7 @@ class Worker:
         self._grace = grace
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._waiting = 0
         ignore_sigpipe()
         _workers.add(self)
@@ -122,7 +99,7 @@ class Worker:
     @property
     def log(self) -> str:
         """The last lines the worker printed."""
-        return self._link.tail(_LOG_LINES) if self._link else ""
+        return self._link.tail(LOG_LINES) if self._link else ""
 
     def start(self, poll: Poll | None = None) -> dict[str, Any]:
         """Start the process where none runs and greet it; returns `info`. Raises WorkerError."""
@@ -140,7 +117,7 @@ class Worker:
         """Send `message` and wait for its answer.
 
         `poll` is called about every 50 ms from this thread; when it returns True the work is cancelled and
-        WorkerError('cancelled') raised at once. `progress` gets 0 to 1. `timeout` bounds the whole wait in seconds.
+        WorkerError('cancelled') raised at once. `progress` gets 0 to 1. `timeout` bounds the wait in seconds.
         A worker that dies at work is started again and asked once more before WorkerError('died') is raised.
         """
         with self._turn(poll):
@@ -167,12 +144,13 @@ class Worker:
 
         Raises WorkerError('protocol') where region, size and planes do not fit together.
         """
-        size, region = reply.header.get("size"), reply.header.get("region")
+        size: Any = reply.header.get("size")
+        region: Any = reply.header.get("region")
         if not _whole(size, 2) or not _whole(region, 4):
             raise WorkerError("protocol", "The avatar worker sent a frame without size or region.")
         (width, height), (x, y, w, h) = size, region
         if x + w > width or y + h > height or width * height > protocol.MAX_PAYLOAD // 36:
-            raise WorkerError("protocol", f"The avatar worker sent region {region} of a picture of size {size}.")
+            raise WorkerError("protocol", f"The avatar worker sent region {region} of a picture {size}.")
         planes = {}
         for name, part in reply.planes.items():
             if part.shape[:2] != (h, w):
@@ -199,24 +177,25 @@ class Worker:
         finally:
             self._lock.release()
 
-    def _ensure(self, poll: Poll | None) -> _Link:
+    def _ensure(self, poll: Poll | None) -> Link:
         if self._link and self._link.alive:
             return self._link
         if self._link:
             self._link.close()
         ignore_sigpipe()
         try:
-            link = _Link(self.command)
+            link = Link(self.command)
         except OSError as error:
             raise WorkerError(
                 "missing",
-                f"The avatar worker cannot be started: {self.command[0]} {_why(error)}. Set the path of a Python that"
-                " has avatar-core installed in the add-on's preferences.",
+                f"The avatar worker cannot be started: {self.command[0]} {_why(error)}. In the add-on's"
+                " preferences, set the path of a Python that has avatar-core installed.",
             ) from None
         self._link = link
-        hello = {"type": "hello", "client": CLIENT, "proto": protocol.PROTOCOL, "oldest": protocol.OLDEST_PROTOCOL}
+        spoken = {"proto": protocol.PROTOCOL, "oldest": protocol.OLDEST_PROTOCOL}
+        hello = {"type": "hello", "client": CLIENT, **spoken}
         try:
-            self.info = self._ask(link, hello, poll, None, None, self._hello_timeout).header
+            self.info = self._ask(link, hello, poll, silence=self._hello_timeout).header
             self._check_version()
         except EOFError:
             raise self._not_started(link) from None
@@ -227,11 +206,11 @@ class Worker:
 
     def _ask(
         self,
-        link: _Link,
+        link: Link,
         message: dict[str, Any],
         poll: Poll | None,
-        progress: Progress | None,
-        timeout: float | None,
+        progress: Progress | None = None,
+        timeout: float | None = None,
         silence: float | None = None,
     ) -> Reply:
         """One message, one answer. Raises EOFError where the process ended, WorkerError otherwise."""
@@ -239,7 +218,10 @@ class Worker:
         silence = silence or self._heartbeat
         kind = message.get("type")
         link.awaited = number
-        link.send({**message, "id": number})
+        try:
+            link.send({**message, "id": number})
+        except protocol.ProtocolError as error:
+            raise WorkerError("bad_input", _sentence(error)) from None
         began = link.heard = pinged = time.monotonic()
         while True:
             answer = link.receive(POLL_SECONDS)  # or an earlier request's, that came as it was cancelled
@@ -248,8 +230,8 @@ class Worker:
                 link.close(0)
                 raise WorkerError(
                     "protocol",
-                    f"{_sentence(answer)} Something prints into the worker's channel, or it is another program:"
-                    f" {' '.join(self.command)}",
+                    f"{_sentence(answer)} Something prints into the worker's channel, or it is another"
+                    f" program: {' '.join(self.command)}",
                     link.tail(),
                 )
             if answer is not None and answer.header["id"] == number:
@@ -262,31 +244,31 @@ class Worker:
                     progress(min(max(float(header["value"]), 0.0), 1.0))
             elif answer is None and now - link.heard > silence:
                 link.close(0)
-                raise WorkerError(
-                    "timeout", f"The avatar worker gave no sign of life for {silence:g} s and was ended.", link.tail()
-                )
+                text = f"The avatar worker gave no sign of life for {silence:g} s and was ended."
+                raise WorkerError("timeout", text, link.tail())
             elif answer is None and now - pinged > min(PING_SECONDS, silence / 3):
                 pinged = now
                 link.send({"type": "ping"})
             if timeout is not None and now - began > timeout:
                 link.cancel(number, self._grace)
-                raise WorkerError("timeout", f"The avatar worker did not finish '{kind}' within {timeout:g} s.")
+                raise WorkerError("timeout", f"The avatar worker needs more than {timeout:g} s for '{kind}'.")
             if poll and poll():
                 link.cancel(number, self._grace)
                 raise WorkerError("cancelled", "Cancelled.")
 
-    def _refused(self, header: dict[str, Any], link: _Link) -> WorkerError:
+    def _refused(self, header: dict[str, Any], link: Link) -> WorkerError:
         error = header.get("error")
         if not isinstance(error, dict):
             return WorkerError("protocol", "The avatar worker sent an error without a message.", link.tail())
         return WorkerError(str(error.get("type", "internal")), str(error.get("message", "")), link.tail())
 
-    def _died(self, link: _Link, when: str) -> WorkerError:
+    def _died(self, link: Link, when: str) -> WorkerError:
         code = link.wait(1.0)
         link.close(0)
-        return WorkerError("died", f"The avatar worker ended {when} ({_exit(code)}).{link.quoted()}", link.tail())
+        text = f"The avatar worker ended {when} ({_exit(code)}).{link.quoted()}"
+        return WorkerError("died", text, link.tail())
 
-    def _not_started(self, link: _Link) -> WorkerError:
+    def _not_started(self, link: Link) -> WorkerError:
         if link.closing:
             return WorkerError("cancelled", "The avatar worker was closed.")
         code = link.wait(1.0)
@@ -300,161 +282,21 @@ class Worker:
                 tail,
             )
         if code == 127:
-            return WorkerError("missing", f"The command was not found: {' '.join(self.command)}.{link.quoted()}", tail)
+            text = f"The command was not found: {' '.join(self.command)}.{link.quoted()}"
+            return WorkerError("missing", text, tail)
         return self._died(link, "before it could answer")
 
     def _check_version(self) -> None:
         core = str(self.info.get("core", "0"))
         numbers = tuple(int(part) for part in core.split(".")[:2] if part.isdigit())
-        if numbers < OLDEST_CORE or self.info.get("proto") not in range(
-            protocol.OLDEST_PROTOCOL, protocol.PROTOCOL + 1
-        ):
+        spoken = range(protocol.OLDEST_PROTOCOL, protocol.PROTOCOL + 1)
+        if numbers < OLDEST_CORE or self.info.get("proto") not in spoken:
             needed = ".".join(map(str, OLDEST_CORE))
             raise WorkerError(
                 "version",
                 f"This add-on needs avatar-core {needed} or newer, the worker has {core}. Update it with:"
                 f" {self.command[0]} -m pip install --upgrade avatar-core",
             )
-
-
-class _Link:
-    """One process and its three threads: reader, writer, log."""
-
-    def __init__(self, command: list[str]) -> None:
-        self.awaited = 0  # the id whose answer somebody waits for; answers to other ids are dropped
-        self.heard = time.monotonic()
-        self.closing = False
-        self._ended = False  # the worker has closed its end
-        self._finished = 0  # the last id that was answered; ids rise, and are worked on one after the other
-        self._inbox: SimpleQueue[protocol.Message | protocol.ProtocolError | None] = SimpleQueue()
-        self._outbox: SimpleQueue[list[memoryview] | None] = SimpleQueue()
-        self._lines: deque[str] = deque(maxlen=_LOG_LINES)
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env=clean_environment(),
-            start_new_session=True,  # a Ctrl-C in Blender's terminal is for Blender
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
-        assert self._process.stdin and self._process.stdout and self._process.stderr
-        self._stdin, self._stdout, self._stderr = self._process.stdin, self._process.stdout, self._process.stderr
-        _widen(self._stdout.fileno())
-        self._threads = [
-            threading.Thread(target=run, name=f"avatar-worker-{name}", daemon=True)
-            for name, run in (("reader", self._read), ("writer", self._write), ("log", self._listen))
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    @property
-    def alive(self) -> bool:
-        return not self.closing and not self._ended and self._process.poll() is None
-
-    def send(self, header: dict[str, Any]) -> None:
-        """Never blocks: a thread writes it. Raises WorkerError for what is not JSON."""
-        try:
-            self._outbox.put(protocol.encode(header))
-        except protocol.ProtocolError as error:
-            raise WorkerError("bad_input", _sentence(error)) from None
-
-    def receive(self, seconds: float) -> protocol.Message | protocol.ProtocolError | None:
-        """The next message for the awaited id; None where none came in time. Raises EOFError after the last."""
-        try:
-            answer = self._inbox.get(timeout=seconds)
-        except Empty:
-            return None
-        if answer is None:
-            raise EOFError
-        return answer
-
-    def cancel(self, number: int, grace: float) -> None:
-        """Tell the worker to stop, and end it where it does not within `grace` seconds. Returns at once."""
-        self.awaited = 0
-        self.send({"type": "cancel", "id": number})
-        timer = threading.Timer(grace, self._end_if_disobeyed, (number,))
-        timer.daemon = True
-        timer.start()
-
-    def wait(self, seconds: float) -> int | None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(seconds)
-        return None
-
-    def close(self, grace: float = 2.5) -> None:
-        """End of input tells the worker to leave; it is killed where it stays longer than `grace` seconds."""
-        self.closing = True
-        self._outbox.put(None)
-        if grace and self.wait(grace) is None:
-            grace = 0
-        if not grace:
-            self._kill()
-            self.wait(5.0)
-        for thread in self._threads:
-            thread.join(1.0)
-
-    def tail(self, lines: int = TAIL_LINES) -> str:
-        return "\n".join(list(self._lines)[-lines:])
-
-    def quoted(self) -> str:
-        tail = self.tail()
-        return f" Its last words:\n{tail}" if tail else " It printed nothing."
-
-    def _end_if_disobeyed(self, number: int) -> None:
-        if self._finished < number and self.alive:
-            self._kill()
-
-    def _kill(self) -> None:
-        if self._process.poll() is not None:
-            return
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # with what a wrapper script started
-        else:
-            self._process.kill()
-
-    def _read(self) -> None:
-        def readinto(view: memoryview) -> int | None:
-            count = self._stdout.readinto(view)  # type: ignore[attr-defined]
-            self.heard = time.monotonic()
-            return count
-
-        try:
-            while True:
-                message = protocol.read_message(readinto, allocate=lambda size: np.empty(size, np.uint8))
-                number = message.header.get("id", 0)
-                if message.header["type"] in _FINAL:
-                    self._finished = max(self._finished, number)
-                if number == self.awaited and number:
-                    self._inbox.put(message)
-        except protocol.ProtocolError as error:
-            self._inbox.put(error)
-        except (EOFError, OSError, ValueError):
-            pass
-        self._ended = True
-        self._inbox.put(None)
-        self._stdout.close()
-
-    def _write(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
-        with contextlib.suppress(OSError, ValueError):
-            while (buffers := self._outbox.get()) is not None:
-                protocol.write_all(self._stdin.write, buffers)
-        with contextlib.suppress(OSError):
-            self._stdin.close()
-
-    def _listen(self) -> None:
-        rest = b""
-        with contextlib.suppress(OSError, ValueError):
-            while data := self._stderr.read(1 << 16):
-                *lines, rest = (rest + data)[-1 << 20 :].replace(b"\r", b"\n").split(b"\n")
-                self._lines.extend(line.decode("utf-8", "replace") for line in lines if line.strip())
-        if rest.strip():
-            self._lines.append(rest.decode("utf-8", "replace"))
-        self._stderr.close()
 
 
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
@@ -473,7 +315,7 @@ def _arrays(message: protocol.Message) -> dict[str, np.ndarray]:
     }
 
 
-def _whole(value: object, length: int) -> bool:
+def _whole(value: Any, length: int) -> bool:
     return isinstance(value, list) and len(value) == length and all(type(x) is int and x >= 0 for x in value)
 
 
@@ -494,11 +336,3 @@ def _why(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "does not exist"
     return f"is not a program that may be run ({error.strerror})"
-
-
-def _widen(descriptor: int) -> None:
-    """A larger pipe where the system has it (Linux): fewer switches between two processes per frame."""
-    with contextlib.suppress(ImportError, AttributeError, OSError):
-        import fcntl
-
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)

@@ -2,9 +2,10 @@
 
     magic  u32 header length  u64 payload length  |  header, JSON in UTF-8  |  payload, raw planes end to end
 
-All numbers are little endian. A header is a JSON object with a string `type`, where it belongs to a request an
-integer `id`, and where a payload follows a list `planes` of `{"name", "dtype", "shape"}` whose sizes must add up to
-the payload's length. Nothing is ever unpickled, and nothing larger than the caps below is ever allocated.
+All numbers are little endian. A header is a JSON object with a string `type`, where it belongs to a request
+an integer `id`, and where a payload follows a list `planes` of `{"name", "dtype", "shape"}` whose sizes must
+add up to the payload's length. Nothing is ever unpickled, and nothing larger than the caps below is ever
+allocated.
 
 Python 3.11 and up, standard library only: this file is also copied into the Blender add-on.
 """
@@ -31,7 +32,7 @@ ITEM_SIZES = {"float32": 4, "int32": 4, "uint8": 1}
 _FORMATS = {("f", 4): "float32", ("i", 4): "int32", ("l", 4): "int32", ("B", 1): "uint8"}
 
 Buffer = Any  # what memoryview() takes: bytes, bytearray, a C-contiguous numpy array
-ReadInto = Callable[[memoryview], "int | None"]  # fills the start of the view, says how many bytes; 0 is the end
+ReadInto = Callable[[memoryview], "int | None"]  # fills the view's start, says how many; 0: the end
 Write = Callable[[memoryview], "int | None"]  # takes bytes from the start of the view, says how many
 
 
@@ -70,7 +71,7 @@ class Message:
 
 def negotiate(newest: object, oldest: object) -> int | None:
     """The newest version both sides speak, given the peer's range; None where there is none."""
-    if not _is_whole(newest) or not _is_whole(oldest):
+    if type(newest) is not int or type(oldest) is not int:
         return None
     version = min(PROTOCOL, newest)
     return version if version >= max(OLDEST_PROTOCOL, oldest) else None
@@ -79,8 +80,8 @@ def negotiate(newest: object, oldest: object) -> int | None:
 def encode(header: Mapping[str, Any], planes: Mapping[str, Buffer] | None = None) -> list[memoryview]:
     """One message as buffers to be written one after the other; planes are views, not copies.
 
-    `planes` maps a name to a C-contiguous buffer of float32, int32 or uint8. Raises ProtocolError where the message
-    is unfit: a NaN in the header, too large, a wrong dtype.
+    `planes` maps a name to a C-contiguous buffer of float32, int32 or uint8. Raises ProtocolError where the
+    message is unfit: a NaN in the header, too large, a wrong dtype.
     """
     described, buffers = [], []
     for name, buffer in (planes or {}).items():
@@ -88,7 +89,7 @@ def encode(header: Mapping[str, Any], planes: Mapping[str, Buffer] | None = None
         dtype = _FORMATS.get((view.format.lstrip("<="), view.itemsize))
         if dtype is None or not view.c_contiguous:
             raise ProtocolError(f"plane '{name}' is not a C-contiguous array of {', '.join(ITEM_SIZES)}")
-        described.append({"name": name, "dtype": dtype, "shape": list(view.shape)})
+        described.append({"name": name, "dtype": dtype, "shape": list(view.shape or ())})
         if view.nbytes:
             buffers.append(view.cast("B"))
     try:
@@ -99,7 +100,7 @@ def encode(header: Mapping[str, Any], planes: Mapping[str, Buffer] | None = None
     size = sum(view.nbytes for view in buffers)
     if len(text) > MAX_HEADER or size > MAX_PAYLOAD:
         raise ProtocolError(
-            f"a '{header.get('type')}' message of {len(text):,} + {size:,} bytes is larger than the protocol allows"
+            f"a '{header.get('type')}' message of {len(text):,} + {size:,} bytes is larger than is allowed"
             f" ({MAX_HEADER:,} + {MAX_PAYLOAD:,})"
         )
     return [memoryview(PREFIX.pack(MAGIC, len(text), size) + text), *buffers]
@@ -120,18 +121,20 @@ def read_message(
     """Read one message, waiting for it.
 
     `allocate(n)` gives the n writable bytes for a payload, and is called only after every length was checked.
-    Raises EOFError where the stream ended (also inside a message), ProtocolError where the bytes are not a message.
+    Raises EOFError where the stream ended (also inside a message), ProtocolError where the bytes are not a
+    message.
     """
     prefix = _read_all(readinto, bytearray(PREFIX.size))
     magic, header_size, payload_size = PREFIX.unpack(prefix)
     if magic != MAGIC:
-        raise ProtocolError(f"the stream is not the avatar protocol: it has {bytes(prefix)!r} where a message starts")
+        raise ProtocolError(f"not the avatar protocol: a message starts with {bytes(prefix)!r}")
     if header_size > MAX_HEADER or payload_size > min(max_payload, MAX_PAYLOAD):
-        raise ProtocolError(f"a message announces {header_size:,} + {payload_size:,} bytes, more than is allowed here")
+        raise ProtocolError(f"a message announces {header_size:,} + {payload_size:,} bytes, too many")
     header = _parse(_read_all(readinto, bytearray(header_size)))
     planes = _planes(header)
-    if sum(plane.size for plane in planes) != payload_size:
-        raise ProtocolError(f"the planes of a '{header['type']}' message do not add up to its {payload_size:,} bytes")
+    total = sum(plane.size for plane in planes)
+    if total != payload_size:
+        raise ProtocolError(f"a '{header['type']}' message lists {total:,} bytes and has {payload_size:,}")
     payload = _read_all(readinto, allocate(payload_size)) if payload_size else memoryview(b"")
     return Message(header, planes, payload)
 
@@ -154,7 +157,7 @@ def _parse(text: memoryview) -> dict[str, Any]:
 def _planes(header: dict[str, Any]) -> tuple[Plane, ...]:
     listed = header.get("planes", [])
     if not isinstance(listed, list) or len(listed) > MAX_PLANES:
-        raise ProtocolError(f"the planes of a '{header['type']}' message are not a list of at most {MAX_PLANES}")
+        raise ProtocolError(f"a '{header['type']}' message has no list of at most {MAX_PLANES} planes")
     planes: list[Plane] = []
     for entry in listed:
         if not isinstance(entry, dict):
@@ -183,4 +186,3 @@ def _read_all(readinto: ReadInto, buffer: Buffer) -> memoryview:
             raise EOFError("the stream ended")
         done += count
     return view
-

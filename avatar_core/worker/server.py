@@ -1,14 +1,13 @@
 """The worker's side: loads actors, renders, and leaves when Blender does.
 
-One thread reads messages: it answers pings and takes cancels while the main thread works through the requests in
-order. Standard output carries the protocol; whatever libraries print goes to standard error.
+One thread reads messages: it answers pings and takes cancels while the main thread works through the requests
+in order. Standard output carries the protocol; whatever libraries print goes to standard error.
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
-import gc
 import os
 import platform
 import signal
@@ -16,10 +15,8 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -30,64 +27,15 @@ from ..camera import Camera
 from ..controls import Controls
 from ..errors import AvatarError
 from ..frame import Frame
-from . import protocol
+from . import device, protocol
+from .actors import ActorCache, RequestError
 
 GRACE_SECONDS = 2.0  # for work in hand after the client is gone
 MAX_REQUEST_PAYLOAD = 0  # requests carry no planes
 BYTES_PER_PIXEL = 36  # rgba, depth, normal, mask
 PROGRESS_SECONDS = 0.1  # between two progress messages
 
-
-class RequestError(AvatarError):
-    """A request that is not understood, or that this machine cannot serve. `kind` is the error's type."""
-
-    def __init__(self, message: str, kind: str = "bad_input") -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class ActorCache:
-    """The actors used last, at most `capacity`. A file that changed on disk is loaded again."""
-
-    def __init__(self, capacity: int = 4, load: Callable[[Path, str], Any] | None = None) -> None:
-        self._capacity = max(1, capacity)
-        self._load = load or _load_actor
-        self._actors: OrderedDict[Path, tuple[tuple[int, int], Any]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._actors)
-
-    def get(self, name: object, device: str) -> Any:
-        """The actor in the file `name`, an absolute path. Raises AvatarError."""
-        path = actor_path(name)
-        status = path.stat()
-        stamp = (status.st_mtime_ns, status.st_size)
-        known = self._actors.pop(path, None)
-        if known is None or known[0] != stamp:
-            while len(self._actors) >= self._capacity:
-                self._actors.popitem(last=False)
-            known = (stamp, self._load(path, device))
-        self._actors[path] = known
-        return known[1]
-
-    def keep_only(self, name: object) -> None:
-        """Forget all actors but one; None forgets them all."""
-        for path in [path for path in self._actors if str(path) != name]:
-            del self._actors[path]
-
-
-def actor_path(name: object) -> Path:
-    """Checks what a client calls an actor: an absolute path of a file that exists and ends in `.actor`."""
-    if not isinstance(name, str) or "\0" in name or not name:
-        raise RequestError("the request names no actor file")
-    path = Path(name)
-    if not path.is_absolute():
-        raise RequestError(f"the path of an actor must be absolute, got '{name}'")
-    if path.suffix != ".actor":
-        raise RequestError(f"{name} is not an actor: its name does not end in .actor")
-    if not path.is_file():
-        raise RequestError(f"{name} does not exist on the machine where the worker runs ({platform.node()})")
-    return path
+Answer = tuple[dict[str, Any], dict[str, np.ndarray]]  # the header and the planes of a reply
 
 
 @dataclass
@@ -114,19 +62,19 @@ class Server:
         readinto: protocol.ReadInto,
         write: protocol.Write,
         actors: ActorCache,
-        device: str = "auto",
+        device_name: str = "auto",
         idle: float = 300.0,
     ) -> None:
         self._readinto = readinto
         self._write = write
         self._actors = actors
-        self._device = device
+        self._device = device_name
         self._idle = idle
         self._code = 0
         self._sending = threading.Lock()
         self._jobs: dict[int, Job] = {}  # queued and in hand
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._handlers: dict[str, Callable[[Job], tuple[dict[str, Any], dict[str, np.ndarray]]]] = {
+        self._handlers: dict[str, Callable[[Job], Answer]] = {
             "hello": self.hello,
             "load": self.load,
             "body": self.body,
@@ -136,7 +84,7 @@ class Server:
         }
 
     def serve(self) -> int:
-        """Work until the client is gone; returns the exit code: 0, or 1 where the client broke the protocol."""
+        """Work until the client is gone; returns the exit code, 1 where the client broke the protocol."""
         reader = threading.Thread(target=self._read, name="reader", daemon=True)
         reader.start()
         while True:
@@ -150,32 +98,28 @@ class Server:
                 return self._code
             self._work(job)
 
-    # -- the requests: each gives the header and the planes of its reply
+    # -- the requests
 
-    def hello(self, job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Versions and device. Raises RequestError('version') where client and worker share no protocol."""
+    def hello(self, job: Job) -> Answer:
+        """Versions and device. Raises RequestError('version') where the two share no protocol."""
         version = protocol.negotiate(job.get("proto"), job.get("oldest"))
         if version is None:
             raise RequestError(
-                f"the add-on speaks protocol {job.get('oldest')} to {job.get('proto')}, avatar-core {__version__} speaks"
-                f" {protocol.OLDEST_PROTOCOL} to {protocol.PROTOCOL}; update the older of the two",
+                f"the add-on speaks protocol {job.get('oldest')} to {job.get('proto')},"
+                f" avatar-core {__version__} speaks {protocol.OLDEST_PROTOCOL} to {protocol.PROTOCOL};"
+                " update the older of the two",
                 "version",
             )
-        return {"proto": version, "core": __version__, "python": platform.python_version(), **self.describe()}, {}
+        versions = {"proto": version, "core": __version__, "python": platform.python_version()}
+        return {**versions, **self.describe()}, {}
 
     def describe(self) -> dict[str, Any]:
-        """What renders here: torch, device, its name, kernels, free and total memory in bytes."""
-        torch = _torch()
-        self._device = _choose(self._device)
-        return {
-            "torch": torch.__version__,
-            "device": self._device,
-            "name": torch.cuda.get_device_name(self._device) if self._device.startswith("cuda") else platform.machine(),
-            "backend": _backend(),
-            "vram": _vram(self._device),
-        }
+        """What renders here, see `device.describe`."""
+        self._device = device.choose(self._device)
+        return device.describe(self._device)
 
-    def load(self, job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def load(self, job: Job) -> Answer:
+        """What the actor is and takes; the plane `preview` [H, W, 4] (sRGB, straight alpha) where it has one."""
         actor = self._actor(job)
         body = actor.body
         summary = {
@@ -186,16 +130,16 @@ class Server:
             "expression_names": list(body.expression_names),
             "topology_hash": body.topology_hash,
         }
-        return {"schema": actor.schema.to_dict(), "metadata": actor.metadata, "body": summary}, {}
+        planes = {} if actor.preview is None else {"preview": np.ascontiguousarray(actor.preview, np.uint8)}
+        return {"schema": actor.schema.to_dict(), "metadata": actor.metadata, "body": summary}, planes
 
-    def body(self, job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def body(self, job: Job) -> Answer:
         """The arrays from which the add-on builds the rig: those of `blend_templates.rig.RigArrays`."""
         body = self._actor(job).body
         floats = ("vertices", "uv", "weights", "shapedirs", "expressions")
         planes = {name: np.ascontiguousarray(getattr(body, name), np.float32) for name in floats}
-        planes |= {
-            name: np.ascontiguousarray(getattr(body, name), np.int32) for name in ("faces", "face_uv", "parents")
-        }
+        wholes = ("faces", "face_uv", "parents")
+        planes |= {name: np.ascontiguousarray(getattr(body, name), np.int32) for name in wholes}
         planes["joints"] = np.ascontiguousarray(body.joints(), np.float32)
         header = {
             "name": body.name,
@@ -205,13 +149,13 @@ class Server:
         }
         return header, planes
 
-    def render(self, job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def render(self, job: Job) -> Answer:
         """The frame, cropped to the pixels that somebody covers."""
         camera = Camera.from_dict(job.get("camera"))
         controls = Controls.from_dict(job.get("controls"))
         quality = job.get("quality") or "preview"
         if camera.width * camera.height * BYTES_PER_PIXEL > protocol.MAX_PAYLOAD:
-            raise RequestError(f"a picture of {camera.width} x {camera.height} is too large to send; render regions")
+            raise RequestError(f"{camera.width} x {camera.height} is too large to send; render regions of it")
         actor = self._actor(job)
         began = time.perf_counter()
         frame = actor.render(
@@ -225,7 +169,7 @@ class Server:
         size = [camera.width, camera.height]
         return {"size": size, "region": region, "seconds": round(time.perf_counter() - began, 4)}, planes
 
-    def proxy(self, job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def proxy(self, job: Job) -> Answer:
         """The posed stand-in: vertices [V, 3] metres, world (y up), faces [F, 3]."""
         controls = Controls.from_dict(job.get("controls"))
         vertices, faces = self._actor(job).proxy_mesh(controls)
@@ -234,9 +178,9 @@ class Server:
             "faces": np.ascontiguousarray(faces, np.int32),
         }
 
-    def unload(self, job: Job) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def unload(self, job: Job) -> Answer:
         self._forget(None)
-        return {"vram": _vram(self._device)}, {}
+        return {"vram": device.vram(self._device)}, {}
 
     # -- how they are worked through
 
@@ -259,39 +203,36 @@ class Server:
                 self._refuse(number, getattr(error, "kind", "bad_input"), str(error))
             else:
                 traceback.print_exc()
-                self._refuse(number, "internal", f"the worker failed: {type(error).__name__}: {str(error)[:300]}")
+                reason = f"{type(error).__name__}: {str(error)[:300]}"
+                self._refuse(number, "internal", f"the worker failed: {reason}")
         finally:
             self._jobs.pop(number, None)
 
-    def _with_room(
-        self, handler: Callable[[Job], tuple[dict[str, Any], dict[str, np.ndarray]]], job: Job
-    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def _with_room(self, handler: Callable[[Job], Answer], job: Job) -> Answer:
         """Runs the handler; where memory does not suffice, once more with all other actors forgotten."""
         try:
             return handler(job)
         except Exception as error:
-            if not out_of_memory(error):
+            if not device.out_of_memory(error):
                 raise
             print(f"out of memory, trying again with one actor: {error}", file=sys.stderr, flush=True)
         self._forget(job.get("actor"))
         try:
             return handler(job)
         except Exception as error:
-            if not out_of_memory(error):
+            if not device.out_of_memory(error):
                 raise
             reason = str(error).split("\n")[0][:300]
         self._forget(None)
-        raise RequestError(f"{_room(self._device)}; choose a lower quality or a smaller picture ({reason})", "oom")
+        room = device.room(self._device)
+        raise RequestError(f"{room}; choose a lower quality or a smaller picture ({reason})", "oom")
 
     def _actor(self, job: Job) -> Any:
         return self._actors.get(job.get("actor"), self._device)
 
     def _forget(self, keep: object) -> None:
         self._actors.keep_only(keep)
-        gc.collect()
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        device.release()
 
     def _progress(self, job: Job, value: float) -> None:
         now = time.monotonic()
@@ -348,7 +289,7 @@ def crop(frame: Frame) -> tuple[list[int], dict[str, np.ndarray]]:
 
 
 def take_stdio() -> tuple[protocol.ReadInto, protocol.Write]:
-    """Keeps standard input and output for the protocol: later prints go to standard error, reads find the end."""
+    """Keeps both streams for the protocol: later prints go to standard error, later reads find the end."""
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -365,60 +306,3 @@ def take_stdio() -> tuple[protocol.ReadInto, protocol.Write]:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     reader, writer = os.fdopen(source, "rb", 0), os.fdopen(sink, "wb", 0)
     return reader.readinto, writer.write
-
-
-def out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    known = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, RuntimeError) and any(part in str(error).lower() for part in known)
-
-
-def _load_actor(path: Path, device: str) -> Any:
-    from ..actor import Actor
-
-    return Actor.load(path, device)
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise RequestError(
-            f"PyTorch cannot be imported by {sys.executable} ({error}); install it there with:"
-            f" {sys.executable} -m pip install torch",
-            "missing",
-        ) from None
-    return torch
-
-
-def _choose(device: str) -> str:
-    torch = _torch()
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise RequestError(f"the device '{device}' cannot be used: {str(error).splitlines()[0]}") from None
-    return device
-
-
-def _backend() -> str:
-    from ..cuda import backend
-
-    return backend().name
-
-
-def _vram(device: str) -> list[int] | None:
-    """[free, total] bytes of a CUDA device, None for other devices."""
-    if not device.startswith("cuda"):
-        return None
-    return list(_torch().cuda.mem_get_info(device))
-
-
-def _room(device: str) -> str:
-    memory = _vram(device)
-    if memory is None:
-        return "this machine has too little memory for the frame"
-    free, total = (value / 2**30 for value in memory)
-    return f"the GPU has too little memory for the frame ({free:.1f} of {total:.1f} GiB are free)"

@@ -1,4 +1,4 @@
-"""The real server process with pretended actors: an .actor file says in JSON what its actor does when it renders.
+"""The real server process with pretended actors: an .actor file says in JSON what its actor does.
 
 `fake_worker.py [--greet garbage|silence|old|crash]`, started like the real one, with `python -I`.
 """
@@ -20,11 +20,13 @@ import numpy as np
 from avatar_core.controls import ControlSchema
 from avatar_core.errors import AvatarError
 from avatar_core.frame import Frame
-from avatar_core.worker.server import ActorCache, Server, take_stdio
+from avatar_core.worker.actors import ActorCache
+from avatar_core.worker.server import Server, take_stdio
 
 
 class FakeActor:
     schema = ControlSchema(joints=("root",))
+    preview = np.full((2, 2, 4), 255, np.uint8)
 
     def __init__(self, path: Path) -> None:
         self.orders = json.loads(path.read_text())
@@ -104,7 +106,13 @@ class FakeActor:
 
 class FakeServer(Server):
     def describe(self):
-        return {"torch": "none", "device": "cpu", "backend": "fake", "vram": None, "environment": dict(os.environ)}
+        return {
+            "torch": "none",
+            "device": "cpu",
+            "backend": "fake",
+            "vram": None,
+            "environment": dict(os.environ),
+        }
 
 
 class OldServer(FakeServer):
