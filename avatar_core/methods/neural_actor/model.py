@@ -36,15 +36,15 @@ class Model(nn.Module):
     def __init__(self, config: Config, body: Body) -> None:
         super().__init__()
         self.config, self.body = config, body
-        vertices = torch.as_tensor(body.vertices)
+        vertices = torch.tensor(body.vertices)
         self.tensors = BodyTensors(
             vertices,
-            torch.as_tensor(body.faces).long(),
-            torch.as_tensor(body.weights),
+            torch.tensor(body.faces).long(),
+            torch.tensor(body.weights),
             tuple(int(parent) for parent in body.parents),
-            torch.as_tensor(body.regressor),
-            torch.as_tensor(body.shapedirs),
-            torch.as_tensor(body.expressions),
+            torch.tensor(body.regressor),
+            torch.tensor(body.shapedirs),
+            torch.tensor(body.expressions),
         )
         margin = config.reach_out + config.max_offset
         bounds = torch.stack([vertices.amin(0) - margin, vertices.amax(0) + margin])
