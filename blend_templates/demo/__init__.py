@@ -1,0 +1,1 @@
+"""`avatar demo`: a whole shot, made and rendered without a hand on it."""
