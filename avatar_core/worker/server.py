@@ -119,7 +119,7 @@ class Server:
         return device.describe(self._device)
 
     def load(self, job: Job) -> Answer:
-        """What the actor is and takes; the plane `preview` [H, W, 4] (sRGB, straight alpha) where it has one."""
+        """What the actor is and takes; plane `preview` [H, W, 4] (sRGB, straight alpha) where it has one."""
         actor = self._actor(job)
         body = actor.body
         summary = {
