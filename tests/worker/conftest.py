@@ -49,7 +49,7 @@ def start() -> Iterator[Callable[..., Worker]]:
 @pytest.fixture
 def order(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """order(crash=3) gives a render request for an actor that crashes with code 3; see fake_worker.py."""
-    made = []
+    made: list[Path] = []
 
     def make(x: float = 0.0, **orders: Any) -> dict[str, Any]:
         path = tmp_path / f"fake{len(made)}.actor"

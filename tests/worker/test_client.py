@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def worker_pid(worker: Worker) -> int:
+    assert worker._link
     return worker._link._process.pid
 
 
@@ -84,7 +85,7 @@ def test_a_second_crash_is_told_with_exit_code_and_last_words(start, order):
 def test_a_worker_killed_from_outside_never_hangs_the_caller(start, order):
     worker = start()
     worker.start()
-    killed = []
+    killed: list[int] = []
 
     def poll() -> bool:
         if len(killed) < 2 and worker_pid(worker) not in killed:
@@ -335,6 +336,7 @@ def test_the_worker_ends_within_three_seconds_of_a_killed_blender(order):
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True
     ) as blender:
+        assert blender.stdout
         pid = int(blender.stdout.readline())
         time.sleep(0.3)
         blender.kill()

@@ -29,7 +29,7 @@ def read(data: bytes, **options):
 
 
 def test_planes_arrive_bit_for_bit_through_a_stream_that_gives_little_at_a_time():
-    planes = {
+    planes: dict[str, np.ndarray] = {
         "rgba": np.random.default_rng(0).normal(size=(5, 7, 4)).astype(np.float32),
         "empty": np.zeros((0, 0, 3), np.float32),
         "faces": np.arange(12, dtype=np.int32).reshape(4, 3),
@@ -41,7 +41,7 @@ def test_planes_arrive_bit_for_bit_through_a_stream_that_gives_little_at_a_time(
     message = read_message(lambda view: source.readinto(view[:13]))
     assert (message.header["id"], message.header["ü"]) == (7, "é")
     for name, (plane, data) in message.buffers().items():
-        found = np.ndarray(plane.shape, plane.dtype, data if plane.size else None)
+        found: np.ndarray = np.ndarray(plane.shape, plane.dtype, data if plane.size else None)
         assert found.dtype == planes[name].dtype and np.array_equal(found, planes[name])
     assert source.read() == b""
 
@@ -114,9 +114,9 @@ def test_random_and_damaged_bytes_never_crash_and_never_fill_the_memory():
     tracemalloc.start()
     for trial in range(3000):
         if trial % 3 == 0:
-            data = dice.randbytes(dice.randrange(200))
+            data = bytearray(dice.randbytes(dice.randrange(200)))
         elif trial % 3 == 1:
-            data = protocol.MAGIC + dice.randbytes(dice.randrange(200))
+            data = bytearray(protocol.MAGIC) + dice.randbytes(dice.randrange(200))
         else:
             data = bytearray(good)
             for _ in range(dice.randrange(1, 6)):
