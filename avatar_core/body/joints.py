@@ -27,3 +27,15 @@ SMPLH_JOINTS = (*_BODY, *_FINGERS)
 SMPLH_PARENTS = (*_BODY_PARENTS, *_finger_parents(22))
 SMPLX_JOINTS = (*_BODY, "jaw", "left_eye", "right_eye", *_FINGERS)
 SMPLX_PARENTS = (*_BODY_PARENTS, 15, 15, 15, *_finger_parents(25))
+FLAME_JOINTS = ("root", "neck", "jaw", "left_eye", "right_eye")
+FLAME_PARENTS = (-1, 0, 1, 1, 1)
+
+FAMILIES: dict[int, tuple[str, tuple[str, ...]]] = {
+    len(names): (family, names)
+    for family, names in (
+        ("smpl", SMPL_JOINTS),
+        ("smplh", SMPLH_JOINTS),
+        ("smplx", SMPLX_JOINTS),
+        ("flame", FLAME_JOINTS),
+    )
+}  # a file's family is told by its number of joints

@@ -84,7 +84,7 @@ class Body:
             raise BodyFileError(f"body '{self.name}': '{name}' must be {expected}, got shape {array.shape}")
         if array.dtype.kind not in "fiu" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
             raise BodyFileError(f"body '{self.name}': '{name}' holds something else than finite numbers")
-        return np.ascontiguousarray(array, dtype)
+        return np.require(array, dtype, ["C", "W"])  # torch wants writable memory
 
     def _check_topology(self) -> None:
         for name, top in (("faces", len(self.vertices)), ("face_uv", len(self.uv))):
@@ -119,9 +119,13 @@ class Body:
             rest += basis[:, :, : len(values)] @ np.asarray(values, np.float32)
         return rest
 
-    def joints(self, betas: np.ndarray | None = None) -> np.ndarray:
-        """Rest joint centres, [J, 3] metres. Expressions never move a joint here."""
-        return self.regressor @ self.shaped(betas)
+    def joints(self, betas: np.ndarray | None = None, expression: np.ndarray | None = None) -> np.ndarray:
+        """Rest joint centres, [J, 3] metres.
+
+        Blender's bones cannot follow an expression, so nothing in this project passes one; SMPL-X's own code
+        does.
+        """
+        return self.regressor @ self.shaped(betas, expression)
 
     def meta(self) -> dict[str, Any]:
         """What goes beside `to_tensors()` into a JSON header."""
