@@ -75,7 +75,7 @@ def _read_npy(stream: IO[bytes], where: str, limit: int) -> np.ndarray:
     try:
         reader = _HEADER_READERS[np.lib.format.read_magic(stream)]
         shape, fortran, dtype = reader(stream)
-    except (ValueError, KeyError, SyntaxError) as error:
+    except Exception as error:  # of a hostile header: ValueError, TokenError, RecursionError, ...
         raise BodyFileError(f"{where} is not a numpy array ({error})") from error
     if dtype.hasobject:
         raise BodyFileError(f"{where} holds Python objects, which may run code; save it as plain numbers")
