@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every difference between the Blenders we run in (4.2 to 5.x), and nothing else.
+
+4.x: a scene owns its compositor tree and switches it with `use_nodes`; the picture leaves by a Composite node.
+5.x: a scene points to a node group (`compositing_node_group`); the picture leaves by the group's output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+
+GROUPED = bpy.app.version >= (5, 0, 0)  # the compositor is a node group
+_MATH = "ShaderNodeMath" if GROUPED else "CompositorNodeMath"
+_EEVEE_BACKGROUND_AT_CLIP_END = bpy.app.version < (5, 0, 0)
+_CLIP_SHARE = 0.999  # of clip_end: what is further is background
+_FAR = 1e9  # metres; Cycles writes 1e10 where there is nothing
+
+# Linear Rec.709 to a file's other working spaces (Blender 5), rows of [3, 3]; both by Bradford where the white differs.
+_FROM_REC709 = {
+    "Linear Rec.2020": (
+        (0.6274039, 0.3292830, 0.0433131),
+        (0.0690973, 0.9195404, 0.0113623),
+        (0.0163914, 0.0880133, 0.8955953),
+    ),
+    "ACEScg": (
+        (0.6130974, 0.3395231, 0.0473795),
+        (0.0701937, 0.9163539, 0.0134524),
+        (0.0206156, 0.1095698, 0.8698147),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class MixNode:
+    """result = mask * front + (1 - mask) * back, for all four channels."""
+
+    node: Any
+    mask: Any
+    back: Any
+    front: Any
+    result: Any
+
+
+@dataclass(frozen=True)
+class OverNode:
+    """result = foreground over background, both premultiplied."""
+
+    node: Any
+    background: Any
+    foreground: Any
+    result: Any
+
+
+def compositor_tree(scene: bpy.types.Scene) -> Any:
+    """The tree that the scene's compositor runs, or None where it runs none."""
+    if GROUPED:
+        return scene.compositing_node_group
+    return scene.node_tree if scene.use_nodes else None
+
+
+def make_compositor_tree(scene: bpy.types.Scene) -> Any:
+    """Switches the scene's compositor on; an empty tree, or the one that was switched off."""
+    if not GROUPED:
+        scene.use_nodes = True
+        return scene.node_tree
+    tree = bpy.data.node_groups.new(f"{scene.name} Compositing", "CompositorNodeTree")
+    tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+    scene.compositing_node_group = tree
+    return tree
+
+
+def drop_compositor_tree(scene: bpy.types.Scene) -> None:
+    """Switches the scene's compositor off; in 5.x its tree is deleted where it is empty or nobody else's."""
+    if not GROUPED:
+        scene.use_nodes = False
+        return
+    tree = scene.compositing_node_group
+    scene.compositing_node_group = None
+    if tree is not None and tree.users == 0:
+        bpy.data.node_groups.remove(tree)
+
+
+def output_socket(tree: Any) -> Any:
+    """The socket that takes the picture; None where the tree has no output node."""
+    kind = "NodeGroupOutput" if GROUPED else "CompositorNodeComposite"
+    nodes = [node for node in tree.nodes if node.bl_idname == kind]
+    for node in sorted(nodes, key=lambda node: not getattr(node, "is_active_output", node == tree.nodes.active)):
+        for socket in node.inputs:
+            if socket.type == "RGBA":
+                return socket
+    return None
+
+
+def make_output(tree: Any) -> Any:
+    """A new output node; returns its node."""
+    if GROUPED and not any(
+        item.item_type == "SOCKET" and item.in_out == "OUTPUT" for item in tree.interface.items_tree
+    ):
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+    return tree.nodes.new("NodeGroupOutput" if GROUPED else "CompositorNodeComposite")
+
+
+def math_node(tree: Any, operation: str) -> Any:
+    node = tree.nodes.new(_MATH)
+    node.operation = operation
+    return node
+
+
+def over_node(tree: Any) -> OverNode:
+    node = tree.nodes.new("CompositorNodeAlphaOver")
+    images = [socket for socket in node.inputs if socket.type == "RGBA"]  # in every version the background comes first
+    return OverNode(node, images[0], images[1], node.outputs[0])
+
+
+def mix_node(tree: Any) -> MixNode:
+    if GROUPED:
+        node = tree.nodes.new("ShaderNodeMix")
+        node.data_type, node.clamp_factor = "RGBA", True
+        back, front = named(node.inputs, "A", "RGBA"), named(node.inputs, "B", "RGBA")
+        return MixNode(node, named(node.inputs, "Factor", "VALUE"), back, front, named(node.outputs, "Result", "RGBA"))
+    node = tree.nodes.new("CompositorNodeMixRGB")
+    back, front = (socket for socket in node.inputs if socket.type == "RGBA")
+    return MixNode(node, named(node.inputs, "Fac", "VALUE"), back, front, node.outputs[0])
+
+
+def named(sockets: Any, name: str, kind: str | None = None) -> Any:
+    """The enabled socket of this name and type; indices and identifiers differ between versions."""
+    for socket in sockets:
+        if socket.name == name and socket.enabled and kind in (None, socket.type):
+            return socket
+    raise KeyError(f"{name} among {[socket.name for socket in sockets]}")
+
+
+def background_distance(scene: bpy.types.Scene) -> float:
+    """Metres: a depth of the scene's picture beyond this is background. EEVEE before 5.0 writes clip_end there."""
+    eevee = scene.render.engine.startswith("BLENDER_EEVEE")
+    if not (eevee and _EEVEE_BACKGROUND_AT_CLIP_END) or scene.camera is None or scene.camera.type != "CAMERA":
+        return _FAR
+    return _CLIP_SHARE * scene.camera.data.clip_end
+
+
+def from_rec709() -> np.ndarray | None:
+    """[3, 3] from linear Rec.709 to the file's working space; None where that is Rec.709 (always before 5.0)."""
+    space = getattr(getattr(bpy.data, "colorspace", None), "working_space", "Linear Rec.709")
+    rows = _FROM_REC709.get(space)
+    return None if rows is None else np.array(rows, np.float32)

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The second scene and the depth merge: set up with one click, removed without a trace.
+
+The scene `<name> Avatars` renders the avatars of its owner: it holds links to their armatures and bodies and to all
+cameras. In the owner's compositor one node group is put in front of the output:
+
+    mask   = avatar depth < scene depth
+    result = mask ? avatar over scene : scene over avatar           (premultiplied; Blender's Z Combine is not)
+
+Set-up writes down what was there (scene.avatar.before), removal restores it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import bpy
+
+from . import compat
+from .errors import SceneError
+from .properties import ENGINE, actor_objects, body_mesh
+
+GROUP = "Avatar Depth Merge"
+_MARK = "neural_avatars"  # custom property of the nodes that are ours
+_NONE = 1e10  # metres: the depth of nothing
+
+
+def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
+    """Makes or refreshes the scene of avatars and the nodes; returns that scene. Raises SceneError."""
+    if scene.avatar.owner is not None:
+        raise SceneError(f"'{scene.name}' renders the avatars of '{scene.avatar.owner.name}': set up that scene.")
+    if scene.render.engine == ENGINE:
+        raise SceneError(
+            f"'{scene.name}' is rendered by Neural Avatars itself; choose Cycles or EEVEE for the set, then set up."
+        )
+    if not actor_objects(scene):
+        raise SceneError(f"Scene '{scene.name}' has no avatar yet: load an actor first.")
+    avatars = scene.avatar.avatars or _new_scene(scene)
+    _link(scene, avatars)
+    if not is_set_up(scene):
+        _insert(scene, avatars)
+    for node in _our_nodes(compat.compositor_tree(scene)):
+        if node.bl_idname == "CompositorNodeGroup":
+            compat.named(node.inputs, "Background From").default_value = compat.background_distance(scene)
+    return avatars
+
+
+def remove(scene: bpy.types.Scene) -> None:
+    """Undoes `set_up`. What the user changed since then stays."""
+    tree = compat.compositor_tree(scene)
+    before = json.loads(scene.avatar.before or "{}")
+    if tree is not None:
+        _restore_link(tree, before)
+        groups = {node.node_tree for node in _our_nodes(tree) if node.bl_idname == "CompositorNodeGroup"}
+        for node in _our_nodes(tree):
+            tree.nodes.remove(node)
+        for group in groups:
+            if group is not None and group.users == 0:
+                bpy.data.node_groups.remove(group)
+        if not before.get("compositor", True) and (not compat.GROUPED or not tree.nodes):
+            compat.drop_compositor_tree(scene)
+    for layer in scene.view_layers:
+        if before.get("pass_z", {}).get(layer.name) is False:
+            layer.use_pass_z = False
+    avatars = scene.avatar.avatars
+    if avatars is not None:
+        bpy.data.scenes.remove(avatars)
+    scene.avatar.avatars, scene.avatar.before = None, ""
+
+
+def is_set_up(scene: bpy.types.Scene) -> bool:
+    """Whether scene and nodes are there and belong together."""
+    tree, avatars = compat.compositor_tree(scene), scene.avatar.avatars
+    if tree is None or avatars is None or avatars.avatar.owner != scene:
+        return False
+    kinds = {node.bl_idname for node in _our_nodes(tree)}
+    return {"CompositorNodeGroup", "CompositorNodeRLayers"} <= kinds
+
+
+def missing_links(scene: bpy.types.Scene) -> list[str]:
+    """Names of avatars and cameras that the scene of avatars does not hold yet."""
+    avatars = scene.avatar.avatars
+    if avatars is None:
+        return []
+    held = set(avatars.objects)
+    return [found.name for found in _needed(scene) if found not in held]
+
+
+def _new_scene(scene: bpy.types.Scene) -> bpy.types.Scene:
+    avatars = bpy.data.scenes.new(f"{scene.name} Avatars"[:60])
+    avatars.render.engine = ENGINE
+    avatars.avatar.owner, scene.avatar.avatars = scene, avatars
+    return avatars
+
+
+def _needed(scene: bpy.types.Scene) -> list[bpy.types.Object]:
+    actors = actor_objects(scene)
+    bodies = [mesh for mesh in map(body_mesh, actors) if mesh is not None]
+    return [*actors, *bodies, *(found for found in scene.objects if found.type == "CAMERA")]
+
+
+def _link(scene: bpy.types.Scene, avatars: bpy.types.Scene) -> None:
+    needed = _needed(scene)
+    for found in list(avatars.collection.objects):
+        if found not in needed:
+            avatars.collection.objects.unlink(found)
+    for found in needed:
+        if found.name not in avatars.objects:
+            avatars.collection.objects.link(found)
+    avatars.camera = scene.camera
+    avatars.frame_start, avatars.frame_end = scene.frame_start, scene.frame_end
+    avatars.render.fps, avatars.render.fps_base = scene.render.fps, scene.render.fps_base
+    for layer in avatars.view_layers:
+        layer.use_pass_z = layer.use_pass_normal = True
+        layer.update_render_passes()
+
+
+def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene) -> None:
+    tree = compat.compositor_tree(scene)
+    before: dict[str, Any] = {"compositor": tree is not None, "pass_z": {}}
+    if tree is None:
+        tree = compat.make_compositor_tree(scene)
+    for node in _our_nodes(tree):
+        tree.nodes.remove(node)
+    output = compat.output_socket(tree)
+    if output is None:
+        _mark(compat.make_output(tree))
+        output = compat.output_socket(tree)
+    link = output.links[0] if output.is_linked else None
+    before["link"] = [link.from_node.name, link.from_socket.identifier] if link else None
+    source = link.from_socket if link and before["compositor"] else None
+    layers = [node for node in _upstream(source) if node.bl_idname == "CompositorNodeRLayers" and node.scene == scene]
+    if not layers:
+        layers = [_layer_node(tree, scene)]
+        source = source or compat.named(layers[0].outputs, "Image")
+    for name in {node.layer for node in layers}:
+        before["pass_z"][name] = scene.view_layers[name].use_pass_z
+        scene.view_layers[name].use_pass_z = True
+        scene.view_layers[name].update_render_passes()
+    avatar_layer = _layer_node(tree, avatars)
+    group = _mark(tree.nodes.new("CompositorNodeGroup"))
+    group.node_tree, group.label, group.width = _merge_group(), GROUP, 180
+    tree.links.new(source, compat.named(group.inputs, "Scene"))
+    tree.links.new(_closest_depth(tree, layers), compat.named(group.inputs, "Scene Depth"))
+    tree.links.new(compat.named(avatar_layer.outputs, "Image"), compat.named(group.inputs, "Avatars"))
+    tree.links.new(compat.named(avatar_layer.outputs, "Depth"), compat.named(group.inputs, "Avatars Depth"))
+    tree.links.new(compat.named(group.outputs, "Image"), output)
+    _arrange(output.node, group, avatar_layer)
+    scene.avatar.before = json.dumps(before)
+
+
+def _layer_node(tree: Any, scene: bpy.types.Scene) -> Any:
+    node = _mark(tree.nodes.new("CompositorNodeRLayers"))
+    node.scene = scene
+    node.layer = next((layer.name for layer in scene.view_layers if layer.use), scene.view_layers[0].name)
+    return node
+
+
+def _closest_depth(tree: Any, layers: list[Any]) -> Any:
+    """The smallest depth among the view layers that make the picture."""
+    closest = compat.named(layers[0].outputs, "Depth")
+    for node in layers[1:]:
+        smaller = _mark(compat.math_node(tree, "MINIMUM"))
+        smaller.location = (node.location.x + 260, node.location.y - 200)
+        tree.links.new(closest, smaller.inputs[0])
+        tree.links.new(compat.named(node.outputs, "Depth"), smaller.inputs[1])
+        closest = smaller.outputs[0]
+    return closest
+
+
+def _merge_group() -> Any:
+    """The group that merges two pictures by depth; one for all scenes of the file."""
+    for known in bpy.data.node_groups:
+        if known.get(_MARK):
+            return known
+    group = bpy.data.node_groups.new(GROUP, "CompositorNodeTree")
+    group[_MARK] = True
+    for name, kind in (
+        ("Scene", "NodeSocketColor"),
+        ("Scene Depth", "NodeSocketFloat"),
+        ("Avatars", "NodeSocketColor"),
+        ("Avatars Depth", "NodeSocketFloat"),
+        ("Background From", "NodeSocketFloat"),
+    ):
+        group.interface.new_socket(name, in_out="INPUT", socket_type=kind)
+    for name, kind in (("Image", "NodeSocketColor"), ("Depth", "NodeSocketFloat"), ("Mask", "NodeSocketFloat")):
+        group.interface.new_socket(name, in_out="OUTPUT", socket_type=kind)
+    inputs, outputs = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
+    given = {socket.name: socket for socket in inputs.outputs if socket.name}
+    result = {socket.name: socket for socket in outputs.inputs if socket.name}
+
+    def calculate(operation: str, first: Any, second: Any, place: tuple[float, float]) -> Any:
+        node = compat.math_node(group, operation)
+        node.location = place
+        for socket, value in zip(node.inputs, (first, second)):
+            if isinstance(value, float):
+                socket.default_value = value
+            else:
+                group.links.new(value, socket)
+        return node.outputs[0]
+
+    def over(background: Any, foreground: Any, place: tuple[float, float]) -> Any:
+        made = compat.over_node(group)
+        made.node.location = place
+        group.links.new(background, made.background)
+        group.links.new(foreground, made.foreground)
+        return made.result
+
+    # Where the scene is background its depth becomes that of nothing.
+    nothing = calculate("GREATER_THAN", given["Scene Depth"], given["Background From"], (200, -100))
+    pushed = calculate("MULTIPLY", nothing, _NONE, (380, -100))
+    depth = calculate("ADD", given["Scene Depth"], pushed, (560, -100))
+    mask = calculate("LESS_THAN", given["Avatars Depth"], depth, (740, -100))
+    behind = over(given["Avatars"], given["Scene"], (740, 320))
+    before = over(given["Scene"], given["Avatars"], (740, 120))
+    mixed = compat.mix_node(group)
+    mixed.node.location, outputs.location = (960, 120), (1180, 0)
+    group.links.new(mask, mixed.mask)
+    group.links.new(behind, mixed.back)
+    group.links.new(before, mixed.front)
+    group.links.new(mixed.result, result["Image"])
+    group.links.new(calculate("MINIMUM", given["Avatars Depth"], depth, (960, -240)), result["Depth"])
+    group.links.new(mask, result["Mask"])
+    return group
+
+
+def _restore_link(tree: Any, before: dict[str, Any]) -> None:
+    """Connects the output to what it showed before, or to what feeds our group today."""
+    group = next((node for node in _our_nodes(tree) if node.bl_idname == "CompositorNodeGroup"), None)
+    output = compat.output_socket(tree)
+    if group is None or output is None:
+        return
+    shown = compat.named(group.outputs, "Image")
+    targets = [link.to_socket for link in shown.links]
+    feed = compat.named(group.inputs, "Scene")
+    source = feed.links[0].from_socket if feed.is_linked and before.get("compositor", True) else None
+    if source is None or source.node.get(_MARK):
+        source = _remembered(tree, before.get("link"))
+    for target in targets:
+        if source is not None:
+            tree.links.new(source, target)
+
+
+def _remembered(tree: Any, link: list[str] | None) -> Any:
+    node = tree.nodes.get(link[0]) if link else None
+    if node is None or link is None:
+        return None
+    return next((socket for socket in node.outputs if socket.identifier == link[1]), None)
+
+
+def _upstream(socket: Any) -> Iterator[Any]:
+    """The nodes that feed an output socket, its own first."""
+    todo, seen = [socket.node] if socket is not None else [], set()
+    while todo:
+        node = todo.pop()
+        if node.name in seen:
+            continue
+        seen.add(node.name)
+        yield node
+        todo += [link.from_node for entry in node.inputs for link in entry.links]
+
+
+def _our_nodes(tree: Any) -> list[Any]:
+    return [node for node in tree.nodes if node.get(_MARK)] if tree is not None else []
+
+
+def _mark(node: Any) -> Any:
+    node[_MARK] = True
+    return node
+
+
+def _arrange(output: Any, group: Any, avatar_layer: Any) -> None:
+    x, y = output.location
+    group.location = (x, y)
+    output.location = (x + 240, y)
+    avatar_layer.location = (x - 320, y - 420)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only place where axes are converted: Blender's z-up world and cameras to those of avatar_core.
+
+avatar_core: y up, a body faces +z, metres; cameras look along +z with y down (OpenCV), the centre of the top left
+pixel at (0.5, 0.5). Blender: z up, a body faces -y; cameras look along -z with y up, the bottom row first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+
+from .errors import SceneError
+
+# Columns are where the axes of avatar_core's world lie in Blender's: (x, y, z) -> (x, -z, y).
+TO_BLENDER = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+FROM_BLENDER = TO_BLENDER.T
+_OPENCV = np.diag([1.0, -1, -1, 1])  # Blender's camera axes to OpenCV's
+
+
+@dataclass(frozen=True)
+class Region:
+    """The pixels that are rendered: of a picture of `full_width` x `full_height`, x from the left, y from the top."""
+
+    full_width: int
+    full_height: int
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def render_region(render: bpy.types.RenderSettings, width: int, height: int) -> Region:
+    """The border of a picture of `width` x `height` pixels as Blender rounds it, or all of it."""
+    if not render.use_border:
+        return Region(width, height, 0, 0, width, height)
+    left, right = _border(render.border_min_x, width), _border(render.border_max_x, width)
+    bottom, top = _border(render.border_min_y, height), _border(render.border_max_y, height)
+    return Region(width, height, left, height - top, max(right - left, 1), max(top - bottom, 1))
+
+
+def camera_controls(
+    camera: bpy.types.Object,
+    depsgraph: bpy.types.Depsgraph,
+    render: bpy.types.RenderSettings,
+    region: Region,
+    scale: float = 1.0,
+) -> dict[str, Any]:
+    """`avatar_core.camera.Camera` as a dictionary, from an evaluated camera object.
+
+    Includes lens, sensor fit, shift, pixel aspect and the region. scale: of the actor that is rendered; its world is
+    the scene made 1 / scale as large, so the frame's depth must be multiplied by scale.
+    Raises SceneError for cameras that are not perspective.
+    """
+    if camera.type != "CAMERA":
+        raise SceneError(f"'{camera.name}' is set as the scene's camera but is no camera: choose a camera object.")
+    if camera.data.type != "PERSP":
+        raise SceneError(
+            f"Camera '{camera.name}' is {_KINDS.get(camera.data.type, camera.data.type)}; avatars need a perspective"
+            " camera: change its lens type."
+        )
+    projection = np.array(
+        camera.calc_matrix_camera(
+            depsgraph,
+            x=region.full_width,
+            y=region.full_height,
+            scale_x=render.pixel_aspect_x,
+            scale_y=render.pixel_aspect_y,
+        ),
+        np.float64,
+    )
+    half_width, half_height = region.full_width / 2, region.full_height / 2
+    intrinsics = np.eye(3)
+    intrinsics[0, 0], intrinsics[1, 1] = projection[0, 0] * half_width, projection[1, 1] * half_height
+    intrinsics[0, 2] = half_width * (1 - projection[0, 2]) - region.x
+    intrinsics[1, 2] = half_height * (1 + projection[1, 2]) - region.y
+    pose = rigid(np.array(camera.matrix_world, np.float64))
+    view = _OPENCV @ np.linalg.inv(pose) @ TO_BLENDER
+    view[:3, 3] /= scale
+    return {
+        "width": region.width,
+        "height": region.height,
+        "K": intrinsics.ravel().tolist(),
+        "world_to_camera": view.ravel().tolist(),
+        "distortion": [],
+    }
+
+
+def world_from_blender(matrix: np.ndarray, name: str) -> tuple[np.ndarray, float]:
+    """A Blender object's world matrix [4, 4] as a rigid transform of avatar_core's world [4, 4], and its scale.
+
+    The translation is in units of the scaled world (metres / scale). Raises SceneError for a scale that differs
+    between axes, and for a mirrored object.
+    """
+    columns = np.linalg.norm(matrix[:3, :3], axis=0)
+    scale = float(columns.mean())
+    if scale < 1e-6 or np.abs(columns / scale - 1).max() > 1e-3 or np.linalg.det(matrix[:3, :3]) < 0:
+        raise SceneError(f"'{name}' is scaled unevenly or mirrored; give it one positive scale on all axes.")
+    turned = FROM_BLENDER @ rigid(matrix)
+    turned[:3, 3] /= scale
+    return turned, scale
+
+
+def normals_to_blender(normals: np.ndarray) -> np.ndarray:
+    """[..., 3] of avatar_core's world to Blender's."""
+    return np.stack([normals[..., 0], -normals[..., 2], normals[..., 1]], -1)
+
+
+def rigid(matrix: np.ndarray) -> np.ndarray:
+    """[..., 4, 4] with the closest rotation in place of scale and shear."""
+    left, _, right = np.linalg.svd(matrix[..., :3, :3])
+    sign = np.linalg.det(left @ right)
+    left[..., :, 2] *= sign[..., None]
+    out = np.array(matrix, np.float64)
+    out[..., :3, :3] = left @ right
+    return out
+
+
+_KINDS = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "a custom shader"}
+
+
+def _border(share: float, side: int) -> int:
+    """Blender multiplies in single precision and cuts off."""
+    return int(np.float32(share) * np.float32(side))

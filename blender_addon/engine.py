@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The render engine AVATAR: all avatars of a scene as passes Combined, Depth, Normal and Mask.<actor>.
+
+It is made for a second scene beside the set's (see compositor.py): size, border and camera are the owner scene's.
+A frame that cannot be rendered is an error of the render, so that `blender -b file -a` stops with exit code 1.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from . import compat, session
+from .client import WorkerError
+from .coordinates import Region, camera_controls, normals_to_blender, render_region
+from .errors import SceneError
+from .layers import EMPTY_DEPTH, Layer, combine
+from .pose import read_controls
+from .properties import ENGINE, actor_file, actor_objects, body_mesh, mask_names, owner_scene
+
+_PASSES = (("Combined", 4, "RGBA", "COLOR"), ("Depth", 1, "Z", "VALUE"), ("Normal", 3, "XYZ", "VECTOR"))
+_PROPERTY_PANELS = {"RENDER_PT_context", "RENDER_PT_color_management", "VIEWLAYER_PT_layer"}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One actor in one frame."""
+
+    name: str
+    path: Path
+    quality: str
+    controls: dict
+    camera: dict
+    scale: float
+
+
+class AvatarRenderEngine(bpy.types.RenderEngine):
+    bl_idname = ENGINE
+    bl_label = "Neural Avatars"
+    bl_use_preview = False
+    bl_use_postprocess = True
+    bl_use_gpu_context = False
+    bl_use_eevee_viewport = True
+
+    def update_render_passes(
+        self, scene: bpy.types.Scene | None = None, renderlayer: bpy.types.ViewLayer | None = None
+    ) -> None:
+        for name, channels, letters, kind in _PASSES:
+            self.register_pass(scene, renderlayer, name, channels, letters, kind)
+        for name in mask_names(scene).values():
+            self.register_pass(scene, renderlayer, name, 1, "X", "VALUE")
+
+    def render(self, depsgraph: bpy.types.Depsgraph) -> None:
+        try:
+            self._render(depsgraph)
+        except WorkerError as error:
+            if error.kind != "cancelled":
+                self._fail(str(error))
+        except SceneError as error:
+            self._fail(str(error))
+        except Exception as error:
+            traceback.print_exc()
+            self._fail(f"The avatar render failed: {type(error).__name__}: {error}")
+
+    def _fail(self, sentence: str) -> None:
+        self.error_set(sentence)  # shown in the image editor
+        self.report({"ERROR"}, sentence)  # stops the animation; exit code 1 in the background
+
+    def _render(self, depsgraph: bpy.types.Depsgraph) -> None:
+        scene = depsgraph.scene.original
+        owner = owner_scene(scene)
+        region = render_region(owner.render, self.resolution_x, self.resolution_y)
+        jobs = {actor.name: job for actor, job in self._jobs(scene, owner, depsgraph, region)}
+        layers, masks, empty = [], {}, np.zeros((region.height, region.width), np.float32)
+        for index, (actor, job) in enumerate(jobs.items()):
+            self.update_stats("", f"{job.name}, {job.quality}")
+
+            def advance(share: float, done: int = index) -> None:
+                self.update_progress((done + share) / len(jobs))
+
+            planes = session.current.render(
+                job.path, job.controls, job.camera, job.quality, self.test_break, advance
+            )
+            depth = np.where(planes.depth < EMPTY_DEPTH, planes.depth * np.float32(job.scale), planes.depth)
+            layers.append(Layer(planes.rgba, depth, normals_to_blender(planes.normal)))
+            masks[actor] = planes.mask
+        picture = combine(layers, list(masks.values()), region.width, region.height)
+        seen = dict(zip(masks, picture.masks))
+        names = mask_names(scene)
+        self._deliver(
+            depsgraph.view_layer.name,
+            region,
+            {
+                "Combined": _to_working_space(picture.rgba),
+                "Depth": picture.depth,
+                "Normal": picture.normal,
+                **{name: seen.get(actor, empty) for actor, name in names.items()},
+            },
+        )
+
+    def _jobs(
+        self, scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, region: Region
+    ) -> Iterator[tuple[bpy.types.Object, _Job]]:
+        if owner.render.use_multiview:
+            raise SceneError("Avatars cannot be rendered in stereo: switch off Output > Stereoscopy.")
+        shown = {found.original for found in depsgraph.objects}
+        camera = None
+        for actor in actor_objects(scene):
+            if actor not in shown or is_hidden(actor, scene):
+                continue
+            camera = camera or _camera(owner, depsgraph)
+            settings = actor.avatar
+            path = actor_file(actor)
+            facts = session.current.actor(path, self.test_break)
+            posed = read_controls(actor, body_mesh(actor), facts.schema, depsgraph)
+            view = camera_controls(camera, depsgraph, owner.render, region, posed.scale)
+            yield actor, _Job(actor.name, path, settings.quality, posed.controls, view, posed.scale)
+
+    def _deliver(self, layer: str, region: Region, planes: dict[str, np.ndarray]) -> None:
+        """Hands the planes to Blender; rows are turned around here and nowhere else."""
+        for name, channels, letters, _ in _PASSES[1:]:
+            self.add_pass(name, channels, letters, layer=layer)
+        for name in planes:
+            if name.startswith("Mask."):
+                self.add_pass(name, 1, "X", layer=layer)
+        result = self.begin_result(0, 0, region.width, region.height, layer=layer)
+        for target in result.layers[0].passes:
+            plane = planes.get(target.name)
+            if plane is None:
+                continue
+            values = np.ascontiguousarray(plane[::-1], np.float32).ravel()
+            if values.size != len(target.rect) * target.channels:
+                self.end_result(result, cancel=True)
+                raise SceneError(
+                    f"Blender expects another size than the border's {region.width} x {region.height} pixels for pass"
+                    f" '{target.name}': change the border by a pixel, or switch it off."
+                )
+            target.rect.foreach_set(values)
+        self.end_result(result)
+
+
+def is_hidden(actor: bpy.types.Object, scene: bpy.types.Scene) -> bool:
+    """Switched off for renders, itself or with every collection of the set that holds it."""
+    elsewhere = [found for found in actor.users_collection if found != scene.collection]
+    return actor.hide_render or (bool(elsewhere) and all(found.hide_render for found in elsewhere))
+
+
+def register() -> None:
+    bpy.utils.register_class(AvatarRenderEngine)
+    for panel in _property_panels():
+        panel.COMPAT_ENGINES.add(ENGINE)
+
+
+def unregister() -> None:
+    for panel in _property_panels():
+        panel.COMPAT_ENGINES.discard(ENGINE)
+    bpy.utils.unregister_class(AvatarRenderEngine)
+
+
+def _camera(owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
+    if owner.camera is None:
+        raise SceneError(f"Scene '{owner.name}' has no camera: choose one in its scene properties.")
+    camera = owner.camera.evaluated_get(depsgraph)
+    if not camera.is_evaluated:
+        raise SceneError(
+            f"Camera '{owner.camera.name}' is not in the scene of the avatars: press Refresh under Avatar >"
+            " Compositing in the sidebar of the 3D view."
+        )
+    return camera
+
+
+def _to_working_space(rgba: np.ndarray) -> np.ndarray:
+    matrix = compat.from_rec709()
+    return rgba if matrix is None else np.concatenate([rgba[..., :3] @ matrix.T, rgba[..., 3:]], -1)
+
+
+def _property_panels() -> list[type]:
+    return [
+        panel
+        for panel in bpy.types.Panel.__subclasses__()
+        if "BLENDER_RENDER" in getattr(panel, "COMPAT_ENGINES", ()) and panel.__name__ in _PROPERTY_PANELS
+    ]

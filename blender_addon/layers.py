@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several actors in one picture: whoever is closer covers, pixel by pixel. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+EMPTY_DEPTH = 1e10  # metres
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One actor's picture, or the picture of all; float32, any row order."""
+
+    rgba: np.ndarray  # [H, W, 4] premultiplied
+    depth: np.ndarray  # [H, W] planar, metres
+    normal: np.ndarray  # [H, W, 3]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All actors together, and what is seen of each."""
+
+    rgba: np.ndarray  # [H, W, 4] premultiplied
+    depth: np.ndarray  # [H, W] of the closest actor
+    normal: np.ndarray  # [H, W, 3] of the closest actor
+    masks: tuple[np.ndarray, ...]  # each [H, W], coverage that nobody hides
+
+
+def combine(layers: Sequence[Layer], masks: Sequence[np.ndarray], width: int, height: int) -> Picture:
+    """`layers` over each other in the order of their depths in each pixel; `masks` are their coverages [H, W]."""
+    if not layers:
+        return Picture(
+            np.zeros((height, width, 4), np.float32),
+            np.full((height, width), EMPTY_DEPTH, np.float32),
+            np.zeros((height, width, 3), np.float32),
+            (),
+        )
+    if len(layers) == 1:
+        return Picture(layers[0].rgba, layers[0].depth, layers[0].normal, (masks[0],))
+    order = np.argsort(np.stack([layer.depth for layer in layers]), axis=0, kind="stable")  # [N, H, W], closest first
+    rgba = np.zeros((height, width, 4), np.float32)
+    seen = [np.zeros((height, width), np.float32) for _ in layers]
+    through = np.ones((height, width), np.float32)  # what the closer ones let pass
+    for rank in order:
+        for index, layer in enumerate(layers):
+            here = rank == index
+            rgba[here] += through[here, None] * layer.rgba[here]
+            seen[index][here] = through[here] * masks[index][here]
+            through[here] *= 1 - layer.rgba[here, 3]
+    depth = np.min([layer.depth for layer in layers], axis=0)
+    normal = np.zeros((height, width, 3), np.float32)
+    for index, layer in enumerate(layers):
+        closest = order[0] == index
+        normal[closest] = layer.normal[closest]
+    return Picture(rgba, depth, normal, tuple(seen))

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an artist can do: load an actor, let it cast shadows, set up compositing, see to the worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import compositor, session
+from .client import WorkerError
+from .errors import SceneError
+from .pose import current_betas
+from .properties import actor_file, actor_objects, avatar_of, body_mesh
+from .rig import RigArrays, build_rig, fit_bones
+
+
+class AVATAR_OT_load_actor(bpy.types.Operator):
+    """Load a trained actor: its body and armature appear at the origin, ready to pose"""
+
+    bl_idname = "avatar.load_actor"
+    bl_label = "Load Actor"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: bpy.props.StringProperty(default="*.actor", options={"HIDDEN"})
+    stand_in: bpy.props.BoolProperty(
+        name="Cast Shadows", description="Let the body cast shadows and reflections on the set", default=True
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _attempt(self, context, lambda: self._load(context))
+
+    def _load(self, context: bpy.types.Context) -> str:
+        path = Path(bpy.path.abspath(self.filepath)).absolute()
+        if path.suffix != ".actor":
+            raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
+        scene = context.scene.avatar.owner or context.scene
+        facts = session.current.actor(path)
+        header, arrays = session.current.body(path)
+        name = path.stem
+        collection = bpy.data.collections.new(name)
+        scene.collection.children.link(collection)
+        armature, mesh = build_rig(name, _rig_arrays(header, arrays), collection)
+        settings = armature.avatar
+        settings.actor_path, settings.actor_name, settings.mesh = str(path), name, mesh
+        settings.method = str(facts.metadata.get("method", ""))
+        settings.licence = str(facts.metadata.get("licence", ""))
+        _add_vectors(armature, facts.schema)
+        set_stand_in(mesh, self.stand_in)
+        if scene.avatar.avatars is not None:
+            compositor.set_up(scene)
+        return f"Loaded {name}: pose its armature, then set up compositing."
+
+
+class AVATAR_OT_stand_in(bpy.types.Operator):
+    """Let the avatar's body cast shadows and reflections on the set without being seen itself; a second click stops it"""
+
+    bl_idname = "avatar.stand_in"
+    bl_label = "Cast Shadows"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        avatar = avatar_of(context.object)
+        return avatar is not None and body_mesh(avatar) is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        mesh = body_mesh(avatar_of(context.object))
+        set_stand_in(mesh, not is_stand_in(mesh))
+        return {"FINISHED"}
+
+
+class AVATAR_OT_fit_bones(bpy.types.Operator):
+    """Move the bones to the joints of the body as its shape sliders (beta_00, …) stand now"""
+
+    bl_idname = "avatar.fit_bones"
+    bl_label = "Fit Bones to Shape"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        avatar = avatar_of(context.object)
+        return avatar is not None and avatar.type == "ARMATURE" and body_mesh(avatar) is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _attempt(self, context, lambda: self._fit(context))
+
+    def _fit(self, context: bpy.types.Context) -> str:
+        avatar = avatar_of(context.object)
+        if avatar.library is not None or avatar.data.library is not None:
+            raise SceneError(f"'{avatar.name}' is linked from another file: make it local, or fit its bones there.")
+        facts = session.current.actor(actor_file(avatar))
+        if context.mode != "OBJECT":
+            bpy.ops.object.mode_set(mode="OBJECT")
+        fit_bones(avatar, current_betas(body_mesh(avatar), facts.schema["betas"]))
+        return "The bones fit the body's shape."
+
+
+class AVATAR_OT_setup_compositing(bpy.types.Operator):
+    """Render this scene's avatars in a scene of their own and merge them by depth in the compositor; press again after
+    adding avatars or cameras"""
+
+    bl_idname = "avatar.setup_compositing"
+    bl_label = "Set Up Compositing"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _attempt(self, context, lambda: self._set_up(context))
+
+    def _set_up(self, context: bpy.types.Context) -> str:
+        avatars = compositor.set_up(context.scene.avatar.owner or context.scene)
+        return f"{len(actor_objects(avatars))} avatars render in '{avatars.name}' and are merged by depth."
+
+
+class AVATAR_OT_remove_compositing(bpy.types.Operator):
+    """Remove the scene of the avatars and its nodes; the compositor is as it was before"""
+
+    bl_idname = "avatar.remove_compositing"
+    bl_label = "Remove Compositing"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return (context.scene.avatar.owner or context.scene).avatar.avatars is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = context.scene.avatar.owner or context.scene
+        if context.window is not None and context.window.scene == scene.avatar.avatars:
+            context.window.scene = scene
+        compositor.remove(scene)
+        return {"FINISHED"}
+
+
+class AVATAR_OT_check_worker(bpy.types.Operator):
+    """Start the renderer and say what it is and where it renders"""
+
+    bl_idname = "avatar.check_worker"
+    bl_label = "Check"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        def check() -> str:
+            session.current.check()
+            return session.current.status
+
+        return _attempt(self, context, check)
+
+
+class AVATAR_OT_stop_worker(bpy.types.Operator):
+    """End the renderer and free its memory; it starts again by itself when it is needed"""
+
+    bl_idname = "avatar.stop_worker"
+    bl_label = "Stop"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return session.current.running
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.close()
+        return {"FINISHED"}
+
+
+class AVATAR_OT_copy_install(bpy.types.Operator):
+    """Copy the terminal command that installs the renderer beside Blender"""
+
+    bl_idname = "avatar.copy_install"
+    bl_label = "Copy Install Command"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.window_manager.clipboard = session.INSTALL_COMMAND
+        self.report({"INFO"}, "Copied: paste it into a terminal, then choose that Python above.")
+        return {"FINISHED"}
+
+
+def is_stand_in(mesh: bpy.types.Object) -> bool:
+    return not mesh.hide_render and not mesh.visible_camera
+
+
+def set_stand_in(mesh: bpy.types.Object, on: bool) -> None:
+    """A body is never seen by the camera, the avatar is; on: it casts shadows and shows up in mirrors."""
+    mesh.visible_camera = False
+    mesh.hide_render = not on
+
+
+def register() -> None:
+    for operator in _OPERATORS:
+        bpy.utils.register_class(operator)
+
+
+def unregister() -> None:
+    for operator in reversed(_OPERATORS):
+        bpy.utils.unregister_class(operator)
+
+
+_OPERATORS = (
+    AVATAR_OT_load_actor,
+    AVATAR_OT_stand_in,
+    AVATAR_OT_fit_bones,
+    AVATAR_OT_setup_compositing,
+    AVATAR_OT_remove_compositing,
+    AVATAR_OT_check_worker,
+    AVATAR_OT_stop_worker,
+    AVATAR_OT_copy_install,
+)
+
+
+def _attempt(operator: bpy.types.Operator, context: bpy.types.Context, work: Any) -> set[str]:
+    """Does `work`, which returns a sentence; its known failures become the operator's error."""
+    window = context.window
+    if window is not None:
+        window.cursor_modal_set("WAIT")
+    try:
+        operator.report({"INFO"}, work())
+    except (SceneError, WorkerError) as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    finally:
+        if window is not None:
+            window.cursor_modal_restore()
+    return {"FINISHED"}
+
+
+def _rig_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> RigArrays:
+    named = {"joint_names": tuple(header["joint_names"]), "expression_names": tuple(header["expression_names"])}
+    return RigArrays(**named, **{name: arrays[name] for name in RigArrays.__dataclass_fields__ if name in arrays})
+
+
+def _add_vectors(armature: bpy.types.Object, schema: dict[str, Any]) -> None:
+    """Custom properties for what no bone or shape key drives; they can be keyed and driven."""
+    for name, size in {**schema["latents"], "appearance": schema["appearance"]}.items():
+        if size:
+            armature[name] = [0.0] * size

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar tab Avatar of the 3D view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from . import compositor, session
+from .operators import is_stand_in
+from .properties import avatar_of, body_mesh, mask_names, owner_scene
+
+_LINE = 44  # characters of a status line in a sidebar of usual width
+
+
+class _AvatarPanel:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Avatar"
+
+
+class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
+    bl_label = "Actor"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        row = layout.row()
+        row.scale_y = 1.4
+        row.operator("avatar.load_actor", icon="IMPORT")
+        actor = avatar_of(context.object)
+        if actor is None:
+            layout.label(text="Select an avatar, or load an actor", icon="INFO")
+            return
+        settings = actor.avatar
+        layout.prop(settings, "actor_name")
+        layout.prop(settings, "actor_path", text="File")
+        layout.prop(settings, "quality")
+        facts = layout.column(align=True)
+        facts.label(text=f"{settings.method or 'unknown method'}, {settings.licence or 'no licence given'}")
+        facts.label(text=f"Mask pass: {mask_names(context.scene).get(actor.name, '')}")
+
+
+class AVATAR_PT_rig(_AvatarPanel, bpy.types.Panel):
+    bl_label = "Body"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return avatar_of(context.object) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        mesh = body_mesh(avatar_of(context.object))
+        layout.prop(avatar_of(context.object).avatar, "mesh")
+        if mesh is None:
+            return
+        layout.operator("avatar.stand_in", depress=is_stand_in(mesh), icon="LIGHT_SUN")
+        layout.operator("avatar.fit_bones", icon="BONE_DATA")
+
+
+class AVATAR_PT_shape(_AvatarPanel, bpy.types.Panel):
+    bl_label = "Shape and Expression"
+    bl_parent_id = "AVATAR_PT_rig"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(_sliders(context))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        column = self.layout.column(align=True)
+        for block in _sliders(context):
+            column.prop(block, "value", text=block.name.removeprefix("expr_"), slider=True)
+
+
+class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
+    bl_label = "Compositing"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        scene = owner_scene(context.scene)
+        if not compositor.is_set_up(scene):
+            row = layout.row()
+            row.scale_y = 1.4
+            row.operator("avatar.setup_compositing", icon="NODE_COMPOSITING")
+            return
+        layout.label(text=f"Merged by depth from '{scene.avatar.avatars.name}'", icon="CHECKMARK")
+        missing = compositor.missing_links(scene)
+        if missing:
+            layout.label(text=f"Not rendered yet: {', '.join(missing)}", icon="ERROR")
+        row = layout.row(align=True)
+        row.operator("avatar.setup_compositing", text="Refresh", icon="FILE_REFRESH")
+        row.operator("avatar.remove_compositing", text="Remove", icon="X")
+
+
+class AVATAR_PT_worker(_AvatarPanel, bpy.types.Panel):
+    bl_label = "Renderer"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        draw_status(self.layout, context)
+        row = self.layout.row(align=True)
+        row.operator("avatar.check_worker", icon="CHECKMARK")
+        row.operator("avatar.stop_worker", icon="CANCEL")
+
+
+def draw_status(layout: Any, context: bpy.types.Context) -> None:
+    """The renderer's state in as many lines as it needs."""
+    state = session.current
+    text = state.status or "Not started yet: it starts by itself"
+    icon = "ERROR" if state.failed else "CHECKMARK" if state.running else "RADIOBUT_OFF"
+    wide = context.area is not None and context.area.type == "PREFERENCES"
+    column = layout.box().column(align=True)
+    for number, line in enumerate(_wrapped(text, 3 * _LINE if wide else _LINE)):
+        column.label(text=line, icon=icon if number == 0 else "BLANK1")
+
+
+def register() -> None:
+    for panel in _PANELS:
+        bpy.utils.register_class(panel)
+
+
+def unregister() -> None:
+    for panel in reversed(_PANELS):
+        bpy.utils.unregister_class(panel)
+
+
+_PANELS = (AVATAR_PT_actor, AVATAR_PT_rig, AVATAR_PT_shape, AVATAR_PT_compositing, AVATAR_PT_worker)
+
+
+def _sliders(context: bpy.types.Context) -> list[bpy.types.ShapeKey]:
+    actor = avatar_of(context.object)
+    mesh = body_mesh(actor) if actor is not None else None
+    keys = mesh.data.shape_keys if mesh is not None and mesh.type == "MESH" else None
+    return [block for block in keys.key_blocks if block != keys.reference_key] if keys is not None else []
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split():
+            if line and len(line) + 1 + len(word) > width:
+                lines.append(line)
+                line = ""
+            line = f"{line} {word}".strip()
+        lines.append(line)
+    return lines

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the renderer lives: an interpreter outside of Blender that has avatar-core."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import bpy
+
+
+class AvatarPreferences(bpy.types.AddonPreferences):
+    bl_idname = __package__
+
+    python: bpy.props.StringProperty(
+        name="Python",
+        description="The interpreter of an environment in which avatar-core is installed",
+        subtype="FILE_PATH",
+    )
+    device: bpy.props.EnumProperty(
+        name="Device",
+        description="Where avatars are rendered",
+        items=(
+            ("auto", "Automatic", "The GPU where there is one, else the CPU"),
+            ("cpu", "CPU", "The processor"),
+            ("cuda", "CUDA", "An NVIDIA GPU"),
+            ("mps", "Metal", "The GPU of a Mac"),
+        ),
+    )
+    threads: bpy.props.IntProperty(
+        name="CPU Threads", description="For rendering on the CPU; 0 takes all", min=0, soft_max=64
+    )
+    command: bpy.props.StringProperty(
+        name="Command",
+        description="In place of Python: a whole command line, such as ssh render-box avatar-worker",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        from . import session
+        from .panels import draw_status
+
+        layout = self.layout
+        layout.use_property_split = True
+        overridden = os.environ.get(session.COMMAND_VARIABLE)
+        if overridden:
+            layout.label(text=f"{session.COMMAND_VARIABLE} is set and wins: {overridden}", icon="INFO")
+        column = layout.column()
+        column.active = not overridden
+        column.prop(self, "python")
+        row = column.row()
+        row.active = not self.command
+        row.prop(self, "device")
+        row = column.row()
+        row.active = not self.command
+        row.prop(self, "threads")
+        column.prop(self, "command")
+        row = layout.row()
+        row.operator("avatar.check_worker", icon="CHECKMARK")
+        row.operator("avatar.copy_install", icon="COPYDOWN")
+        draw_status(layout, context)
+
+
+def read_preferences() -> Any:
+    """The add-on's preferences; None where Blender runs without them."""
+    addon = bpy.context.preferences.addons.get(__package__)
+    return addon.preferences if addon is not None else None
+
+
+def register() -> None:
+    bpy.utils.register_class(AvatarPreferences)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(AvatarPreferences)

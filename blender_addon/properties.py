@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an avatar is in a .blend file: settings on its armature, and the link between two scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from .errors import SceneError
+
+ENGINE = "AVATAR"
+_LABEL_LENGTH = 40  # bytes of a mask's name; Blender cuts names of passes off at 63
+_QUALITIES = (
+    ("draft", "Draft", "Fastest: for timing and blocking"),
+    ("preview", "Preview", "Good enough to judge a shot"),
+    ("final", "Final", "All the detail the actor has"),
+)
+
+
+class AvatarSettings(bpy.types.PropertyGroup):
+    """On the object that poses an actor; an object without an actor file is no avatar."""
+
+    actor_path: bpy.props.StringProperty(
+        name="Actor", description="The trained .actor file; may start with // for the .blend's folder", subtype="FILE_PATH"
+    )
+    actor_name: bpy.props.StringProperty(name="Name", description="Names the mask: Mask.<name>")
+    quality: bpy.props.EnumProperty(
+        name="Quality", description="How much time a frame may take", items=_QUALITIES, default="final", options=set()
+    )
+    mesh: bpy.props.PointerProperty(
+        name="Body", description="The mesh whose shape keys set body shape and expression", type=bpy.types.Object
+    )
+    method: bpy.props.StringProperty(name="Method", options={"HIDDEN"})
+    licence: bpy.props.StringProperty(name="Licence", options={"HIDDEN"})
+
+
+class AvatarSceneSettings(bpy.types.PropertyGroup):
+    """On a scene: its partner, and what its compositor was before."""
+
+    avatars: bpy.props.PointerProperty(
+        name="Avatars", description="The scene that renders this scene's avatars", type=bpy.types.Scene
+    )
+    owner: bpy.props.PointerProperty(
+        name="Owner", description="The scene whose avatars are rendered here", type=bpy.types.Scene
+    )
+    before: bpy.props.StringProperty(options={"HIDDEN"})  # JSON, see compositor.py
+
+
+def actor_objects(scene: bpy.types.Scene) -> list[bpy.types.Object]:
+    """The avatars of a scene, by name."""
+    return sorted((o for o in scene.objects if o.avatar.actor_path), key=lambda o: o.name)
+
+
+def mask_names(scene: bpy.types.Scene) -> dict[str, str]:
+    """For the name of each avatar's object, the name of its mask pass; no two alike."""
+    names: dict[str, str] = {}
+    for actor in actor_objects(scene):
+        label = (actor.avatar.actor_name or actor.name).replace(".", "_")
+        label = label.encode()[:_LABEL_LENGTH].decode(errors="ignore")
+        number, name = 1, f"Mask.{label}"
+        while name in names.values():
+            number += 1
+            name = f"Mask.{label}_{number}"
+        names[actor.name] = name
+    return names
+
+
+def owner_scene(scene: bpy.types.Scene) -> bpy.types.Scene:
+    """The scene whose camera and size count; a scene that nobody owns is its own."""
+    return scene.avatar.owner or scene
+
+
+def actor_file(actor: bpy.types.Object) -> Path:
+    """The absolute path of an avatar's file. Raises SceneError for // in a .blend that was never saved."""
+    path = actor.avatar.actor_path
+    if path.startswith("//") and not bpy.data.filepath and actor.library is None:
+        raise SceneError(f"'{actor.name}' has the relative path {path}, but this .blend was never saved: save it first.")
+    return Path(bpy.path.abspath(path, library=actor.library)).absolute()
+
+
+def body_mesh(actor: bpy.types.Object) -> bpy.types.Object | None:
+    """The mesh with an avatar's shape keys. A duplicated rig still names the first one's body; its own child wins."""
+    chosen = actor.avatar.mesh
+    if chosen is not None and chosen.find_armature() == actor:
+        return chosen
+    own = (child for child in actor.children if child.type == "MESH" and child.find_armature() == actor)
+    return next(own, chosen)
+
+
+def avatar_of(found: bpy.types.Object | None) -> bpy.types.Object | None:
+    """The avatar that an object belongs to: itself, or its parent (the body of a rig)."""
+    while found is not None and not found.avatar.actor_path:
+        found = found.parent
+    return found
+
+
+def register() -> None:
+    bpy.utils.register_class(AvatarSettings)
+    bpy.utils.register_class(AvatarSceneSettings)
+    bpy.types.Object.avatar = bpy.props.PointerProperty(type=AvatarSettings)
+    bpy.types.Scene.avatar = bpy.props.PointerProperty(type=AvatarSceneSettings)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.avatar
+    del bpy.types.Object.avatar
+    bpy.utils.unregister_class(AvatarSceneSettings)
+    bpy.utils.unregister_class(AvatarSettings)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one worker process of this Blender, shared by the engine, the operators and the command line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .client import Poll, Progress, Worker, WorkerError, python_command
+from .errors import SceneError
+from .link import ignore_sigpipe
+from .preferences import read_preferences
+
+COMMAND_VARIABLE = "AVATAR_WORKER"  # a command line; wins over the preferences
+INSTALL_COMMAND = "python3 -m venv ~/avatars && ~/avatars/bin/python -m pip install avatar-core"
+
+
+@dataclass(frozen=True)
+class ActorFacts:
+    """What the worker says about an actor file."""
+
+    schema: dict[str, Any]  # avatar_core.controls.ControlSchema as a dictionary
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planes:
+    """One rendered region, top row first, float32."""
+
+    rgba: np.ndarray  # [H, W, 4] scene-linear, premultiplied
+    depth: np.ndarray  # [H, W] metres, 1e10 where nothing is
+    normal: np.ndarray  # [H, W, 3] avatar_core's world
+    mask: np.ndarray  # [H, W] 0 to 1
+
+
+class Session:
+    """Starts the worker when it is needed, again after it died, and anew when its command changed."""
+
+    def __init__(self) -> None:
+        self.status = ""  # one line for the panels; empty: nothing is known yet
+        self.failed = False  # status is an error
+        self._worker: Worker | None = None
+        self._threads = 0
+        self._facts: dict[tuple[str, int, int], ActorFacts] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def running(self) -> bool:
+        return self._worker is not None and self._worker.alive
+
+    def check(self) -> dict[str, Any]:
+        """Greets the worker, starting it where needed. Raises WorkerError, or SceneError where none is set."""
+        try:
+            info = self._started().start()
+        except (WorkerError, SceneError) as error:
+            self._note(str(error), failed=True)
+            raise
+        self._note(describe(info))
+        return info
+
+    def actor(self, path: Path, poll: Poll | None = None) -> ActorFacts:
+        """What is in an actor file; asked once for each state of the file. Raises WorkerError, SceneError."""
+        key = (str(path), *_stamp(path))
+        known = self._facts.get(key)
+        if known is None:
+            header = self._request({"type": "load", "actor": str(path)}, poll, None)[0]
+            known = self._facts[key] = ActorFacts(header["schema"], header["metadata"])
+        return known
+
+    def body(self, path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Names and arrays of the body that carries an actor. Raises WorkerError, SceneError."""
+        return self._request({"type": "body", "actor": str(path)}, None, None)
+
+    def render(
+        self,
+        path: Path,
+        controls: dict[str, Any],
+        camera: dict[str, Any],
+        quality: str,
+        poll: Poll | None = None,
+        progress: Progress | None = None,
+    ) -> Planes:
+        """One actor, alone. Raises WorkerError, SceneError."""
+        message = {"type": "render", "actor": str(path), "controls": controls, "camera": camera, "quality": quality}
+        header, planes = self._request(message, poll, progress, whole=True)
+        if header["size"] != [camera["width"], camera["height"]] or not _PLANES <= set(planes):
+            raise WorkerError("protocol", "The avatar worker sent another picture than was asked for.")
+        return Planes(*(planes[name] for name in ("rgba", "depth", "normal", "mask")))
+
+    def close(self) -> None:
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker:
+            worker.close()
+
+    def _request(
+        self, message: dict[str, Any], poll: Poll | None, progress: Progress | None, whole: bool = False
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        try:
+            worker = self._started()
+            reply = worker.request(message, poll, progress)
+            planes = worker.full(reply) if whole else reply.planes
+        except (WorkerError, SceneError) as error:
+            if getattr(error, "kind", "") not in ("cancelled", "bad_input"):
+                self._note(str(error), failed=True)
+            raise
+        self._note(describe(worker.info))
+        return reply.header, planes
+
+    def _started(self) -> Worker:
+        command, threads = worker_command(), _threads()
+        with self._lock:
+            if self._worker is None or (self._worker.command, self._threads) != (command, threads):
+                if self._worker:
+                    self._worker.close()
+                _limit_threads(threads)
+                self._worker, self._threads = Worker(command), threads
+            return self._worker
+
+    def _note(self, status: str, failed: bool = False) -> None:
+        self.status, self.failed = status, failed
+
+
+_PLANES = {"rgba", "depth", "normal", "mask"}
+current = Session()
+
+
+def worker_command() -> list[str]:
+    """The worker's command line: AVATAR_WORKER, else the preferences. Raises SceneError where neither is set."""
+    line = os.environ.get(COMMAND_VARIABLE, "").strip()
+    if line:
+        return shlex.split(line, posix=os.name != "nt")
+    chosen = read_preferences()
+    if chosen is not None and chosen.command.strip():
+        return shlex.split(chosen.command, posix=os.name != "nt")
+    if chosen is None or not chosen.python.strip():
+        raise SceneError(
+            "No Python with avatar-core is set: choose one in Edit > Preferences > Add-ons > Neural Avatars"
+            f" (or set {COMMAND_VARIABLE})."
+        )
+    command = python_command(os.path.expanduser(chosen.python.strip()))
+    if chosen.device != "auto":
+        command += ["--device", chosen.device]
+    return command
+
+
+def describe(info: dict[str, Any]) -> str:
+    """One line: what renders, where."""
+    where = info.get("device", "?")
+    name = info.get("name")
+    memory = info.get("vram")
+    free = f", {memory[0] / 2**30:.1f} of {memory[1] / 2**30:.1f} GiB free" if memory else ""
+    return (
+        f"avatar-core {info.get('core', '?')} on {where}{f' ({name})' if name else ''}{free},"
+        f" {info.get('backend', '?')} kernels, torch {info.get('torch', '?')}"
+    )
+
+
+def register() -> None:
+    ignore_sigpipe()
+
+
+def unregister() -> None:
+    current.close()
+
+
+def _threads() -> int:
+    chosen = read_preferences()
+    return chosen.threads if chosen is not None else 0
+
+
+def _limit_threads(count: int) -> None:
+    """The worker inherits our environment; Blender itself has read this variable long ago."""
+    if count:
+        os.environ["OMP_NUM_THREADS"] = str(count)
+    else:
+        os.environ.pop("OMP_NUM_THREADS", None)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Changes when the file does; zeros where only the worker's machine has the file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
