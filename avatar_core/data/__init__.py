@@ -1,0 +1,1 @@
+"""Captures: our own documented format, and readers for published layouts."""
