@@ -164,7 +164,7 @@ def test_a_client_of_another_protocol_gets_a_plain_sentence():
     with subprocess.Popen(FAKE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdin and process.stdout
         protocol.write_all(process.stdin.write, protocol.encode(hello))
-        header = protocol.read_message(process.stdout.readinto).header
+        header = protocol.read_message(process.stdout.readinto).header  # type: ignore[attr-defined]
         process.stdin.close()
         assert process.wait(5) == 0
     assert header["id"] == 1 and header["error"]["type"] == "version"
