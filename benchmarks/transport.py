@@ -1,8 +1,8 @@
 """How long a frame takes from the worker to Blender: `python benchmarks/transport.py [--repeat 15]`.
 
-A full 1920 x 1080 frame (rgba, depth, normal and mask, float32, 74.6 MB) and one cropped to a standing figure,
-over the worker's pipe, beside two yardsticks in the same run: copying the same bytes once in memory, and sending
-them with `multiprocessing.Pipe` and pickle, as Blender add-ons with a worker in Python commonly do it.
+A full 1920 x 1080 frame (rgba, depth, normal and mask, float32, 74.6 MB) and one cropped to a standing
+figure, over the worker's pipe, beside two yardsticks in the same run: copying the same bytes once in memory, and
+sending them with `multiprocessing.Pipe` and pickle, as add-ons with a worker in Python commonly do.
 Writes benchmarks/results/transport.json.
 """
 

@@ -153,7 +153,7 @@ class Server:
         """The frame, cropped to the pixels that somebody covers."""
         camera = Camera.from_dict(job.get("camera"))
         controls = Controls.from_dict(job.get("controls"))
-        quality = job.get("quality") or "preview"
+        quality = str(job.get("quality") or "preview")
         if camera.width * camera.height * BYTES_PER_PIXEL > protocol.MAX_PAYLOAD:
             raise RequestError(f"{camera.width} x {camera.height} is too large to send; render regions of it")
         actor = self._actor(job)
