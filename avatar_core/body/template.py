@@ -55,7 +55,7 @@ def _fold(data: dict[str, np.ndarray]) -> Body:
         weights=fold_weights(weights55),
         joint_names=SMPL_JOINTS,
         parents=np.array(SMPL_PARENTS, np.int32),
-        regressor=_fold_regressor(regressor55),
+        regressor=fold_regressor(regressor55),
         shapedirs=np.moveaxis(shapedirs, 0, 2),
         posedirs=posedirs,
         expressions=expressions,
@@ -77,7 +77,7 @@ def fold_weights(weights55: np.ndarray) -> np.ndarray:
     )
 
 
-def _fold_regressor(regressor55: np.ndarray) -> np.ndarray:
+def fold_regressor(regressor55: np.ndarray) -> np.ndarray:
     hands = [regressor55[[k + side for k in _KNUCKLES]].mean(0, keepdims=True) for side in (0, 15)]
     return np.concatenate([regressor55[:22], *hands])
 
