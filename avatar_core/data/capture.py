@@ -1,14 +1,15 @@
-"""Captures: pictures of a body from known cameras in known poses. The format is described in docs/capture_format.md.
+"""Captures: pictures of a body from known cameras in known poses; docs/capture_format.md describes them.
 
-    FOLDER/capture.json                        cameras, frames with poses, splits
-    FOLDER/body.npz                            the body that was posed
-    FOLDER/images/CAMERA/000012.png            8-bit sRGB with straight alpha, one for every camera and frame
+FOLDER/capture.json                        cameras, frames with poses, splits
+FOLDER/body.npz                            the body that was posed
+FOLDER/images/CAMERA/000012.png            8-bit sRGB with straight alpha, one for every camera and frame
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -72,7 +73,7 @@ class Capture:
 
     @classmethod
     def open(cls, folder: Path | str) -> Capture:
-        """Reads and checks everything, down to the size and wholeness of each picture. Raises CaptureError."""
+        """Reads and checks everything, down to the wholeness of each picture. Raises CaptureError."""
         capture = read_index(Path(folder))
         for camera in range(len(capture.cameras)):
             for frame in range(len(capture.frames)):
@@ -98,23 +99,24 @@ class Capture:
         `missing()` lists. Raises CaptureError when it holds another one.
         """
         capture = cls(Path(folder), name, licence, fps, tuple(cameras), tuple(frames), body)
-        text = json.dumps(capture._document(), indent=1) + "\n"
         index = capture.folder / "capture.json"
+        if index.exists():
+            there = read_index(capture.folder)
+            same_body = there.body.topology_hash == body.topology_hash
+            if not (same_body and _alike(there.to_dict(), capture.to_dict())):
+                raise CaptureError(f"{folder} holds another capture; choose another folder or delete it")
+            return there
         try:
-            if index.exists():
-                if index.read_text(encoding="utf-8") != text:
-                    raise CaptureError(f"{folder} holds another capture; choose another folder or delete it")
-                return read_index(capture.folder)
             capture.folder.mkdir(parents=True, exist_ok=True)
             buffer = io.BytesIO()
             header = np.frombuffer(json.dumps(body.meta()).encode(), np.uint8)
             np.savez_compressed(buffer, meta=header, **body.to_tensors())  # type: ignore[arg-type]
             write_atomically(capture.folder / "body.npz", buffer.getvalue())
-            write_atomically(index, text.encode())
+            write_atomically(index, (json.dumps(capture.to_dict(), indent=1) + "\n").encode())
         except OSError as error:
-            raise CaptureError(f"the capture {folder} cannot be written: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise CaptureError(f"{index} is no text; choose another folder or delete it") from error
+            raise CaptureError(
+                f"the capture {folder} cannot be written: {error.strerror or error}"
+            ) from error
         return read_index(capture.folder)
 
     @cached_property
@@ -159,7 +161,8 @@ class Capture:
             if self.image_problem(camera, frame)
         ]
 
-    def _document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
+        """What capture.json holds."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -175,10 +178,8 @@ class Capture:
                 {
                     "index": frame.index,
                     "split": frame.split,
-                    **{
-                        key: _rounded(getattr(frame.controls, key))
-                        for key in ("pose", "transl", "betas", "expression")
-                    },
+                    **{key: _rounded(getattr(frame.controls, key)) for key in ("pose", "transl")},
+                    **{key: _sparse(getattr(frame.controls, key)) for key in ("betas", "expression")},
                 }
                 for frame in self.frames
             ],
@@ -202,19 +203,19 @@ def read_index(folder: Path) -> Capture:
     if type(version) is not int or version < 1:
         raise CaptureError(f"{path}: 'version' must be a whole number, got {version!r}")
     if version > VERSION:
-        raise CaptureError(f"{path} has version {version}, newer than this program knows ({VERSION}); update it")
+        raise CaptureError(
+            f"{path} has version {version}, newer than this program knows ({VERSION}); update it"
+        )
     for key, only in (("world", WORLD), ("colour_space", COLOUR_SPACE)):
         if data.get(key) != only:
             raise CaptureError(f"{path}: '{key}' must be '{only}', got {data.get(key)!r}")
     name, licence = (_text(path, data, key) for key in ("name", "licence"))
     fps = data.get("fps")
-    if type(fps) not in (int, float) or not 0 < fps <= 1000:
+    if not isinstance(fps, int | float) or not 0 < fps <= 1000:
         raise CaptureError(f"{path}: 'fps' must be a number from 0 to 1000, got {fps!r}")
     body = _read_body(folder / "body.npz")
     cameras = tuple(_camera(path, i, x) for i, x in enumerate(_list(path, data, "cameras", MAX_CAMERAS)))
-    frames = tuple(
-        _frame(path, i, x, body) for i, x in enumerate(_list(path, data, "frames", MAX_FRAMES))
-    )
+    frames = tuple(_frame(path, i, x, body) for i, x in enumerate(_list(path, data, "frames", MAX_FRAMES)))
     _unique(path, "camera name", [view.name.casefold() for view in cameras])
     _unique(path, "frame index", [frame.index for frame in frames])
     return Capture(folder, name, licence, float(fps), cameras, frames, body)
@@ -260,7 +261,9 @@ def _camera(path: Path, number: int, data: Any) -> CaptureCamera:
         raise CaptureError(f"{where} must be an object, got {type(data).__name__}")
     name = data.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise CaptureError(f"{where}: 'name' must be letters, digits, '_', '-' and '.' only, got {str(name)[:80]!r}")
+        raise CaptureError(
+            f"{where}: 'name' must be letters, digits, '_', '-' and '.' only, got {str(name)[:80]!r}"
+        )
     try:
         camera = Camera.from_dict(data)
     except AvatarError as error:
@@ -317,9 +320,25 @@ def _unique(path: Path, what: str, values: list[Any]) -> None:
 def _wrong_kind(picture: Image.Image, view: Camera) -> str:
     width, height = picture.size
     return (
-        f"must be {view.width}x{view.height} RGBA with 8 bits a channel, got {width}x{height} {picture.mode}; "
-        "the mask is its alpha channel"
+        f"must be {view.width}x{view.height} RGBA with 8 bits a channel, got {width}x{height} "
+        f"{picture.mode}; the mask is its alpha channel"
     )
+
+
+def _alike(first: Any, second: Any) -> bool:
+    """Equal, but for the last digits of numbers (a body is posed with other rounding on another machine)."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(_alike(first[key], second[key]) for key in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(_alike, first, second))
+    if isinstance(first, float) and isinstance(second, float):
+        return math.isclose(first, second, rel_tol=1e-5, abs_tol=1e-5)
+    return first == second
+
+
+def _sparse(values: np.ndarray) -> list[Any]:
+    """Nothing stands for zeros."""
+    return _rounded(values) if values.any() else []
 
 
 def _rounded(values: np.ndarray) -> list[Any]:

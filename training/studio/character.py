@@ -27,8 +27,8 @@ TIGHTS = 0  # number of the helper hull that encloses torso, arms and legs
 class Wrinkle:
     """Folds of a garment that grow with the bend of joints.
 
-    Strength is the summed angle of `joints` in radians, about `axis` of the axis-angle vectors in the direction of
-    `sign` (axis None: the whole angle), from 0 to `limit`.
+    Strength is the summed angle of `joints` in radians, about `axis` of the axis-angle vectors in the
+    direction of `sign` (axis None: the whole angle), from 0 to `limit`.
     """
 
     name: str

@@ -2,85 +2,126 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
+import shutil
+import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from avatar_core.body import Body
 from avatar_core.controls import Controls
 from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
 
-from .blender import run_script
+from .blender import StudioError, run_script
 from .cameras import camera_ring
-from .character import default_character
-from .motion import Poses, centred, posed_points, sample_poses
-from .package import write_character
+from .motion import posed_points
+from .subject import Subject, file_subject, studio_subject
 
 CLIPS = ("walk", "wave", "raise_arms", "twist_bend", "squat", "jump")
+_LIMITS = {"cameras": (1, 1000), "frames": (1, 100_000), "resolution": (8, 8192), "samples": (1, 65536)}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, required=True, help="folder of the capture; goes on where it stopped")
+    parser.add_argument("--output", type=Path, required=True, help="folder; goes on where it stopped")
     parser.add_argument("--cameras", type=int, default=14, help="cameras around the subject (default 14)")
     parser.add_argument("--frames", type=int, default=48, help="poses (default 48)")
     parser.add_argument("--resolution", type=int, default=256, help="pixels a side (default 256)")
     parser.add_argument("--samples", type=int, default=16, help="Cycles samples a pixel (default 16)")
-    parser.add_argument("--motion", default=",".join(CLIPS), help="clips, separated by commas")
-    parser.add_argument("--seed", type=int, default=0, help="of the variation of poses")
     parser.add_argument("--threads", type=int, default=0, help="of Blender (default: all)")
-    parser.add_argument("--blender", help="a Blender program, instead of the bpy module")
+    parser.add_argument("--blender", metavar="EXE", help="a Blender program, instead of the bpy module")
+    own = parser.add_argument_group("the studio's own character (default)")
+    own.add_argument("--motion", default=",".join(CLIPS), help="clips, separated by commas (default: all)")
+    own.add_argument("--seed", type=int, default=0, help="of the variation of its poses")
+    own.add_argument("--save-blend", type=Path, metavar="FILE", help="also write the scene as a .blend file")
+    rigged = parser.add_argument_group("a character of yours, in its own animation")
+    rigged.add_argument("--blend", type=Path, metavar="FILE", help="the .blend file it is in")
+    rigged.add_argument("--armature", metavar="NAME", help="default: the one that moves the most vertices")
+    rigged.add_argument(
+        "--mesh", metavar="NAME", action="append", default=[], help="repeatable; default: all"
+    )
+    rigged.add_argument("--keep-light", action="store_true", help="use the file's lights and world")
 
 
 def run(arguments: Namespace) -> int:
-    character = default_character()
-    clips = tuple(arguments.motion.split(","))
-    poses = centred(character.body, sample_poses(character.body, clips, arguments.frames, arguments.seed))
-    capture = _start(arguments, character.body, poses)
-    missing = capture.missing()
-    if missing:
-        with tempfile.TemporaryDirectory(prefix="avatar_studio_") as folder:
-            write_character(Path(folder), character, poses)
-            job = _job(arguments, capture, missing)
-            run_script("render.py", {**job, "character": folder}, arguments.blender, len(missing))
+    for name, (low, high) in _LIMITS.items():
+        if not low <= getattr(arguments, name) <= high:
+            raise StudioError(f"--{name} must be {low} to {high}, got {getattr(arguments, name)}")
+    work = (arguments.output / ".studio").resolve()
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudioError(f"{arguments.output} cannot be written: {error.strerror or error}") from error
+    try:
+        subject = _subject(arguments, work)
+        for warning in subject.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        capture = _start(arguments, subject)
+        missing = capture.missing()
+        job = _job(arguments, subject, capture, missing)
+        if missing or job["save_blend"]:
+            run_script("render.py", job, arguments.blender, work, len(missing))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        for left in arguments.output.glob("images/*/.*.part.png"):
+            left.unlink(missing_ok=True)
     Capture.open(arguments.output)
     print(f"{arguments.output}: {len(capture.cameras)} cameras x {len(capture.frames)} frames")
     return 0
 
 
-def _start(arguments: Namespace, body: Body, poses: Poses) -> Capture:
-    points = posed_points(body, poses).reshape(-1, 3)
-    height = float(np.ptp(body.vertices[:, 1]))
-    cameras, held_out = camera_ring(points, height, arguments.cameras, arguments.resolution)
-    return Capture.create(
-        arguments.output,
-        name="studio",
-        licence="CC0-1.0",
-        fps=30.0,
-        cameras=[
-            CaptureCamera(f"camera_{i:02d}", camera, "test" if held_out[i] else "train")
-            for i, camera in enumerate(cameras)
-        ],
-        frames=[
-            CaptureFrame(i, Controls(pose=poses.pose[i], transl=poses.transl[i]), "test" if poses.test[i] else "train")
-            for i in range(len(poses.pose))
-        ],
-        body=replace(body, posedirs=None),  # Blender's armature has none
+def _subject(arguments: Namespace, work: Path) -> Subject:
+    if arguments.blend is None:
+        clips = tuple(arguments.motion.split(","))
+        return studio_subject(work, clips, arguments.frames, arguments.seed)
+    if not arguments.blend.is_file():
+        raise StudioError(f"--blend {arguments.blend} is no file")
+    return file_subject(
+        work, arguments.blend, arguments.armature, arguments.mesh, arguments.frames, arguments.blender
     )
 
 
-def _job(arguments: Namespace, capture: Capture, missing: list[tuple[int, int]]) -> dict[str, object]:
+def _start(arguments: Namespace, subject: Subject) -> Capture:
+    """The capture in the output folder, new or as it was left."""
+    points = posed_points(subject.body, subject.poses).reshape(-1, 3)
+    extent = float(np.ptp(subject.body.vertices, axis=0).max())
+    cameras, held_out = camera_ring(points, extent, arguments.cameras, arguments.resolution)
+    poses = subject.poses
+    return Capture.create(
+        arguments.output,
+        name=subject.name,
+        licence=subject.licence,
+        fps=subject.fps,
+        cameras=[
+            CaptureCamera(f"camera_{i:02d}", camera, _split(held_out[i])) for i, camera in enumerate(cameras)
+        ],
+        frames=[
+            CaptureFrame(i, Controls(pose=poses.pose[i], transl=poses.transl[i]), _split(poses.test[i]))
+            for i in range(len(poses.pose))
+        ],
+        body=replace(subject.body, posedirs=None),  # Blender's armatures have none
+    )
+
+
+def _split(held_out: np.bool_) -> str:
+    return "test" if held_out else "train"
+
+
+def _job(
+    arguments: Namespace, subject: Subject, capture: Capture, missing: list[tuple[int, int]]
+) -> dict[str, Any]:
     return {
+        **subject.scene,
+        "keep_light": arguments.keep_light,
         "samples": arguments.samples,
         "threads": arguments.threads,
+        "save_blend": str(arguments.save_blend.resolve()) if arguments.save_blend else None,
         "cameras": [{"name": view.name, **view.camera.to_dict()} for view in capture.cameras],
         "pictures": [
             {
                 "camera": camera,
-                "frame": capture.frames[frame].index,
+                "frame": subject.scene_frames[frame],
                 "seed": frame * len(capture.cameras) + camera,
                 "path": str(capture.image_path(camera, frame).resolve()),
             }

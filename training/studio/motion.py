@@ -49,7 +49,8 @@ def sample_poses(body: Body, clips: tuple[str, ...], count: int, seed: int) -> P
     poses, places = [], []
     for clip, share in zip(clips, shares):
         motion = load_motion(clip)
-        time = ((np.arange(share) + rng.uniform(0.2, 0.8, share)) / max(share, 1) * len(motion.pose)).astype(int)
+        phase = (np.arange(share) + rng.uniform(0.2, 0.8, share)) / max(share, 1)
+        time = (phase * len(motion.pose)).astype(int)
         poses.append(motion.pose[time])
         places.append(motion.transl[time])
     pose, transl = np.concatenate(poses).astype(np.float64), np.concatenate(places)
@@ -60,10 +61,18 @@ def sample_poses(body: Body, clips: tuple[str, ...], count: int, seed: int) -> P
             angles = rng.uniform(-1, 1, (count, 3)) * np.radians(_LOOK)
             turn = Rotation.from_euler("YXZ", angles[:, [1, 0, 2]])
             pose[:, index] = (turn * Rotation.from_rotvec(pose[:, index])).as_rotvec()
-    heading = Rotation.from_rotvec(np.arange(count)[:, None] * _GOLDEN % 1 * 2 * np.pi * np.array([[0, 1, 0]]))
+    angles = np.arange(count) * _GOLDEN % 1 * 2 * np.pi
+    heading = Rotation.from_rotvec(angles[:, None] * np.array([[0, 1, 0]]))
     pose[:, 0] = (heading * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
+    return Poses(pose.astype(np.float32), transl.astype(np.float32), held_out(count))
+
+
+def held_out(count: int) -> np.ndarray:
+    """[count] bool: which frames are for testing; at least one where there are two."""
     test = np.arange(count) % TEST_EVERY == TEST_EVERY - 1
-    return Poses(pose.astype(np.float32), transl.astype(np.float32), test)
+    if count > 1 and not test.any():
+        test[-1] = True
+    return test
 
 
 def posed_points(body: Body, poses: Poses) -> np.ndarray:
@@ -75,8 +84,8 @@ def posed_points(body: Body, poses: Poses) -> np.ndarray:
 
 
 def centred(body: Body, poses: Poses) -> Poses:
-    """The same poses, each raised or lowered to have its middle at one height: then a camera that sees the tallest
-    one is close to all of them. There is no floor in the pictures."""
+    """The same poses, each raised or lowered to have its middle at one height: then a camera that sees the
+    tallest one is close to all of them. There is no floor in the pictures."""
     height = posed_points(body, poses)[:, :, 1]
     transl = poses.transl.copy()
     transl[:, 1] += _MIDDLE - (height.max(1) + height.min(1)) / 2

@@ -1,4 +1,4 @@
-"""Hands a character and its frames to Blender: arrays and textures in a folder, for `scene.build_character`."""
+"""Hands a character and its frames to Blender: arrays and textures in a folder, for `scene.py`."""
 
 from __future__ import annotations
 

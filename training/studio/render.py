@@ -1,59 +1,63 @@
 """Renders a list of pictures inside of Blender: `SCRIPT -- JOB.json`. Needs numpy and bpy only.
 
-The job names the scene (the studio's character, or a user's file) and the pictures; each one is written beside its
-place and renamed, so that whatever exists is whole. One line a picture goes to stdout for the outer process.
+The job names the scene (the studio's character, or a user's file) and the pictures; each one is written
+beside its place and renamed, so that whatever exists is whole. Prints one line a picture.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
-sys.path[:] = [str(Path(__file__).resolve().parents[2]), *(p for p in sys.path if p != str(Path(__file__).parent))]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import bpy  # noqa: E402
+import bpy
 
-from training.studio.scene import add_camera, build_character, set_up_light, set_up_render  # noqa: E402
+from training.studio.rigged import StudioFailure, clear_stage, find_character, open_file
+from training.studio.scene import add_camera, build_character, set_up_light, set_up_render
+from training.studio.script import run_job, tell
 
 
 def main(job: dict[str, Any]) -> None:
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    if job["blend"]:
+        open_file(Path(job["blend"]))
+        clear_stage(find_character(job["armature"], job["meshes"]), job["keep_light"])
+    else:
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        build_character(Path(job["character"]))
     scene = bpy.context.scene
-    set_up_light(scene)
-    build_character(Path(job["character"]))
+    if not job["keep_light"]:
+        set_up_light(scene)
     set_up_render(scene, job["samples"], job["threads"])
     cameras = [add_camera(scene, view["name"], view) for view in job["cameras"]]
+    if job["save_blend"]:
+        scene.camera = cameras[0]
+        bpy.ops.wm.save_as_mainfile(filepath=job["save_blend"], compress=True, check_existing=False)
+    shown = None
     for number, picture in enumerate(job["pictures"]):
-        if scene.frame_current != picture["frame"] or number == 0:
+        if picture["frame"] != shown:
             scene.frame_set(picture["frame"])
+            shown = picture["frame"]
         view = job["cameras"][picture["camera"]]
         scene.camera = cameras[picture["camera"]]
         scene.render.resolution_x, scene.render.resolution_y = view["width"], view["height"]
         scene.cycles.seed = picture["seed"]
         render_picture(scene, Path(picture["path"]))
-        print(f"STUDIO picture {number}", flush=True)
+        tell("picture", str(number))
 
 
 def render_picture(scene: bpy.types.Scene, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part.png")
     scene.render.filepath = str(temporary)
-    bpy.ops.render.render(write_still=True)
-    os.replace(temporary, path)
+    try:
+        bpy.ops.render.render(write_still=True)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise StudioFailure(f"{path} cannot be rendered: {error}") from error
 
 
 if __name__ == "__main__":
-    code = 1
-    try:
-        main(json.loads(Path(sys.argv[sys.argv.index("--") + 1]).read_text(encoding="utf-8")))
-        code = 0
-    except Exception:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)  # the bpy module may hang when the interpreter ends
+    run_job(main)

@@ -28,19 +28,23 @@ def set_up_render(scene: bpy.types.Scene, samples: int, threads: int) -> None:
     render.use_persistent_data, render.film_transparent = True, True
     render.resolution_percentage, render.dither_intensity = 100, 0.0
     render.use_compositing = render.use_sequencer = False
+    render.use_border = render.use_motion_blur = render.use_multiview = False
+    render.pixel_aspect_x = render.pixel_aspect_y = 1.0
+    render.use_file_extension, render.use_overwrite = True, True
     if threads:
         render.threads_mode, render.threads = "FIXED", threads
     if hasattr(render.image_settings, "media_type"):
         render.image_settings.media_type = "IMAGE"
     render.image_settings.file_format = "PNG"
     render.image_settings.color_mode, render.image_settings.color_depth = "RGBA", "8"
+    scene.display_settings.display_device = "sRGB"
     scene.view_settings.view_transform, scene.view_settings.look = "Standard", "None"
     scene.view_settings.exposure, scene.view_settings.gamma = 0.0, 1.0
 
 
 def set_up_light(scene: bpy.types.Scene) -> None:
-    """A sky that brightens upwards and looks the same from every side: shading depends only on how much a surface
-    faces up, so that turning around does not change a person's colours."""
+    """A sky that brightens upwards and looks the same from every side: shading depends only on how much a
+    surface faces up, so that turning around does not change a person's colours."""
     world = bpy.data.worlds.new("studio")
     scene.world = world
     if world.node_tree is None:
@@ -60,7 +64,7 @@ def set_up_light(scene: bpy.types.Scene) -> None:
 
 
 def add_camera(scene: bpy.types.Scene, name: str, camera: dict[str, Any]) -> bpy.types.Object:
-    """A Blender camera from the dictionary of an avatar_core Camera without distortion and with square pixels."""
+    """A Blender camera from the dictionary of an avatar_core Camera without distortion, of square pixels."""
     width, height, k = camera["width"], camera["height"], camera["K"]
     data = bpy.data.cameras.new(name)
     data.sensor_fit, data.sensor_width = "HORIZONTAL", 36.0

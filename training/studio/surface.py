@@ -20,9 +20,7 @@ class Surface:
     def cut(self, keep: np.ndarray) -> Surface:
         """The part with the quads of the mask `keep` [Q]."""
         used, quads = np.unique(self.quads[keep], return_inverse=True)
-        return Surface(
-            self.vertices[used], quads.reshape(-1, 4), self.weights[used], self.corner_uv[keep]
-        )
+        return Surface(self.vertices[used], quads.reshape(-1, 4), self.weights[used], self.corner_uv[keep])
 
     def centres(self) -> np.ndarray:
         """[Q, 3]"""
@@ -91,7 +89,8 @@ class Surface:
         inner = (mean_face + 2 * mean_edge + (edges_around - 3) * points) / edges_around
         rim = edges[border]
         rim_edges = np.bincount(rim.ravel(), minlength=count)[:, None]
-        outer = (points + _gather(rim, np.repeat(middle[border][:, None], 2, 1), count) / np.maximum(rim_edges, 1)) / 2
+        along_rim = _gather(rim, np.repeat(middle[border][:, None], 2, 1), count) / np.maximum(rim_edges, 1)
+        outer = (points + along_rim) / 2
         return np.concatenate([np.where(rim_edges > 0, outer, inner), edge, face])
 
 

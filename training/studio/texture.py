@@ -42,7 +42,7 @@ def fractal(points: np.ndarray, octaves: int = 4) -> np.ndarray:
 
 
 def bake(corner_uv: np.ndarray, corner_values: np.ndarray, size: int) -> np.ndarray:
-    """Values at the corners of triangles as a texture map: [F, 3, 2] and [F, 3, K] -> [size, size, K] float32.
+    """Values at corners of triangles as a texture map: [F, 3, 2] and [F, 3, K] -> [size, size, K] float32.
 
     Row 0 is the top (v = 1). Texels outside of all triangles take the nearest texel inside.
     """
