@@ -78,6 +78,8 @@ def _torch() -> Any:
 
 
 def _backend() -> str:
-    from ..cuda import backend
-
+    try:
+        from ..cuda import backend
+    except ImportError:
+        return "reference"
     return backend().name
