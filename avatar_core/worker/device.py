@@ -78,8 +78,6 @@ def _torch() -> Any:
 
 
 def _backend() -> str:
-    try:
-        from ..cuda import backend
-    except ImportError:
-        return "reference"
+    from ..cuda import backend
+
     return backend().name
