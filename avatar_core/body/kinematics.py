@@ -43,17 +43,14 @@ def relative_transforms(
 
     The posed joint centres are A_j J_j. Chains are composed by doubling: log2(depth) batched products.
     """
-    ancestors = _ancestor_rounds(tuple(int(p) for p in parents))
-    parent = torch.as_tensor([max(int(p), 0) for p in parents], device=joints.device)
-    is_root = torch.as_tensor([int(p) < 0 for p in parents], device=joints.device)
+    chain = _chain(tuple(int(p) for p in parents), joints.device)
+    above_joints = torch.cat([joints, torch.zeros_like(joints[..., :1, :])], -2)[..., chain[0], :]
     rotation = axis_angle_to_matrix(pose)
-    offset = joints - torch.where(is_root[:, None], torch.zeros_like(joints), joints[..., parent, :])
+    offset = joints - above_joints
     batch = torch.broadcast_shapes(rotation.shape[:-3], offset.shape[:-2])
     rotation = rotation.expand(*batch, -1, -1, -1)
     translation = offset.to(rotation.dtype).expand(*batch, -1, -1)
-    for round_ in ancestors:
-        # compose every joint with the chain above it; index J stands for the identity above the root
-        above = torch.as_tensor(round_, device=joints.device)
+    for above in chain:  # compose every joint with what is composed above it
         up_r = torch.cat([rotation, torch.eye(3).to(rotation).expand(*batch, 1, 3, 3)], -3)[..., above, :, :]
         up_t = torch.cat([translation, translation.new_zeros(*batch, 1, 3)], -2)[..., above, :]
         translation = (up_r @ translation[..., None])[..., 0] + up_t
@@ -67,12 +64,13 @@ def relative_transforms(
 
 
 @lru_cache(maxsize=64)
-def _ancestor_rounds(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """For each round r the joint 2^r levels up (J where there is none), until every chain has ended."""
+def _chain(parents: tuple[int, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """The joint 2^r levels up, for each round r until every chain has ended; J stands for above a root."""
     count = len(parents)
     above = tuple(p if p >= 0 else count for p in parents)
-    rounds = []
-    while any(p < count for p in above):
+    rounds: list[tuple[int, ...]] = []
+    while not rounds or any(p < count for p in above):
         rounds.append(above)
         above = tuple(above[p] if p < count else count for p in above)
-    return tuple(rounds)
+    with torch.inference_mode(False):  # the tensors outlive this call, and may be needed for gradients then
+        return tuple(torch.tensor(r, device=device) for r in rounds)

@@ -82,9 +82,12 @@ class Body:
         if not fits:
             expected = " x ".join("any" if side is None else str(side) for side in shape)
             raise BodyFileError(f"body '{self.name}': '{name}' must be {expected}, got shape {array.shape}")
-        if array.dtype.kind not in "fiu" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
-            raise BodyFileError(f"body '{self.name}': '{name}' holds something else than finite numbers")
-        return np.require(array, dtype, ["C", "W"])  # torch wants writable memory
+        if array.dtype.kind in "fiu":
+            with np.errstate(over="ignore"):
+                array = np.require(array, dtype, ["C", "W"])  # torch wants writable memory
+            if np.isfinite(array).all():
+                return array
+        raise BodyFileError(f"body '{self.name}': '{name}' holds something else than finite numbers")
 
     def _check_topology(self) -> None:
         for name, top in (("faces", len(self.vertices)), ("face_uv", len(self.uv))):

@@ -11,6 +11,7 @@ import io
 import math
 import pickle
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ class _Recorder(pickle._Unpickler):  # type: ignore[name-defined]  # in Python: 
                 f"it asks for '{module}.{name}', which no body file needs and which may run code"
             )
         return type("_Record", (_Record,), {"kind": name})  # a fresh class: nothing outlives this file
+
+
+def _load_buffer(recorder: Any) -> None:
+    """BYTEARRAY8, reading first: Python's own method first allocates whatever size the file claims."""
+    (size,) = struct.unpack("<Q", recorder.read(8))
+    recorder.append(bytearray(recorder.read(size)))
+
+
+_Recorder.dispatch = {**_Recorder.dispatch, pickle.BYTEARRAY8[0]: _load_buffer}
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -29,17 +29,25 @@ def inverse_skin(points: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:
     Where opposite rotations cancel, the blended 3x3 part B has no inverse; there the damped least-squares
     x = (B^T B + e I)^-1 B^T (x' - t) keeps the answer finite, and near the joint.
     """
-    matrix = blend(weights, transforms)
-    linear = matrix[..., :3, :3]
-    shifted = points - matrix[..., :3, 3]
-    cofactor = _cofactors(linear)
-    volume = (linear[..., 0, :] * cofactor[..., 0, :]).sum(-1)
-    lost = volume < _MIN_VOLUME
-    safe = torch.where(lost, torch.ones_like(volume), volume)
-    result = (cofactor.mT @ shifted[..., None])[..., 0] / safe[..., None]
+    matrix = transforms[..., :3, :].flatten(-2).mT @ weights.mT  # [..., 12, N]: contiguous components
+    a, b, c, tx, d, e, f, ty, g, h, i, tz = matrix.unbind(-2)
+    x, y, z = (axis - shift for axis, shift in zip(points.unbind(-1), (tx, ty, tz)))
+    ei_fh, ch_bi, bf_ce = e * i - f * h, c * h - b * i, b * f - c * e  # cofactors of the first row of B^-1
+    volume = a * ei_fh + d * ch_bi + g * bf_ce
+    lost = (volume < _MIN_VOLUME).expand(x.shape)
+    scale = 1 / torch.where(volume < _MIN_VOLUME, torch.ones_like(volume), volume)
+    rest = torch.stack(
+        [
+            (ei_fh * x + ch_bi * y + bf_ce * z) * scale,
+            ((f * g - d * i) * x + (a * i - c * g) * y + (c * d - a * f) * z) * scale,
+            ((d * h - e * g) * x + (b * g - a * h) * y + (a * e - b * d) * z) * scale,
+        ],
+        -1,
+    )
     if lost.any():
-        result = torch.where(lost[..., None], _damped(linear, shifted), result)
-    return result
+        linear = torch.stack([a, b, c, d, e, f, g, h, i], -1).unflatten(-1, (3, 3)).expand(*x.shape, 3, 3)
+        rest = rest.index_put((lost,), _damped(linear[lost], torch.stack([x, y, z], -1)[lost]))
+    return rest
 
 
 def pose_features(pose: Tensor) -> Tensor:
@@ -55,13 +63,6 @@ def pose_offsets(pose: Tensor, posedirs: Tensor) -> Tensor:
     pose: [..., J, 3]; posedirs: [V, 3, (J - 1) * 9].
     """
     return (pose_features(pose) @ posedirs.flatten(0, 1).mT).unflatten(-1, (-1, 3))
-
-
-def _cofactors(matrix: Tensor) -> Tensor:
-    """[..., 3, 3] -> [..., 3, 3]: the rows are cross products of the other two rows; inverse = cofactors^T /
-    det."""
-    a, b, c = matrix.unbind(-2)
-    return torch.stack([b.cross(c, dim=-1), c.cross(a, dim=-1), a.cross(b, dim=-1)], -2)
 
 
 def _damped(linear: Tensor, shifted: Tensor) -> Tensor:

@@ -133,6 +133,7 @@ def test_programs_in_pickles_are_refused_not_run(
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000000\ntS'b'\ntR.",  # 1 TB
         b"\x80\x04]\x94r\xff\xff\xff\xff.",  # a memo slot at 2^32 - 1
         b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"x.",  # a string of 2^60 bytes
+        b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"x.",  # a buffer of 1 TB
         b"cnumpy\nndarray\n(dS'__setstate__'\nNsb.",  # sets attributes of a class
         b"(cnumpy\nndarray\no}S'args'\nNsb.",
         b"\x80\x02cnumpy\nndarray\n)\x81N}X\x04\x00\x00\x00kindK\x01s\x86b.",
@@ -185,6 +186,7 @@ def test_truncated_files(tmp_path: Path, entries: dict, suffix: str, share: floa
         ("f", np.full((9, 3), 20000), "'faces' points outside"),
         ("v_template", np.array(["a"] * 3).reshape(1, 3), "must be numbers"),
         ("v_template", np.full((13886, 3), np.inf), "finite"),
+        ("v_template", np.full((13886, 3), 1e300), "finite"),  # not in float32
     ],
 )
 def test_wrong_entries_say_what_was_expected(

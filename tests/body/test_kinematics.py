@@ -114,6 +114,26 @@ def test_inverse_skinning_stays_finite_where_rotations_cancel() -> None:
     assert transforms.grad is not None and transforms.grad.isfinite().all()
 
 
+def test_inverse_skinning_of_batches_with_lost_points() -> None:
+    half_turn = torch.tensor([[[0.0, 0, 0], [angle, 0, 0]] for angle in (np.pi, 0.3)], dtype=torch.float64)
+    transforms = relative_transforms(half_turn, torch.zeros(2, 3).double(), (-1, 0))
+    weights, points = torch.full((3, 2), 0.5).double(), torch.randn(3, 3).double()
+    together = inverse_skin(points, weights, transforms)
+    assert together.shape == (2, 3, 3)
+    for one, both in zip(transforms, together):
+        torch.testing.assert_close(inverse_skin(points, weights, one), both)
+
+
+def test_chains_first_used_without_gradients_work_with_them_later() -> None:
+    pose, joints = random_chain(4)
+    parents = (-1, 0, 0, 0, 3)
+    with torch.inference_mode():
+        relative_transforms(pose, joints, parents)
+    pose.requires_grad_()
+    relative_transforms(pose, joints, parents).sum().backward()
+    assert pose.grad is not None
+
+
 def test_blended_transforms_of_one_joint_are_that_joint() -> None:
     transforms = relative_transforms(*random_chain(3), PARENTS)
     torch.testing.assert_close(blend(torch.eye(5).double(), transforms), transforms)

@@ -1,4 +1,5 @@
-"""The rules of the rebuild that need no source files, and what the shipped file promises to those who read it."""
+"""The rules of the rebuild that need no source files, and what the shipped file promises to those who read
+it."""
 
 from __future__ import annotations
 
