@@ -50,6 +50,7 @@ class Link:
         self.closing = False
         self._ended = False  # the worker has closed its end
         self._finished = 0  # the last id that was answered; ids rise, and are worked on one after the other
+        self._timers: list[threading.Timer] = []  # of cancels
         self._inbox: SimpleQueue[protocol.Message | protocol.ProtocolError | None] = SimpleQueue()
         self._outbox: SimpleQueue[list[memoryview] | None] = SimpleQueue()
         self._lines: deque[str] = deque(maxlen=LOG_LINES)
@@ -98,6 +99,7 @@ class Link:
         self.send({"type": "cancel", "id": number})
         timer = threading.Timer(grace, self._end_if_disobeyed, (number,))
         timer.daemon = True
+        self._timers = [running for running in self._timers if running.is_alive()] + [timer]
         timer.start()
 
     def wait(self, seconds: float) -> int | None:
@@ -108,6 +110,8 @@ class Link:
     def close(self, grace: float = 2.5) -> None:
         """End of input tells the worker to leave; it is killed where it stays longer than `grace` seconds."""
         self.closing = True
+        for timer in self._timers:
+            timer.cancel()
         self._outbox.put(None)
         if grace and self.wait(grace) is None:
             grace = 0

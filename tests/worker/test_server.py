@@ -14,15 +14,24 @@ import pytest
 
 from avatar_core.frame import Frame
 from avatar_core.worker import protocol
-from avatar_core.worker.client import WorkerError
+from avatar_core.worker.client import Worker, WorkerError
 from avatar_core.worker.server import crop
 
 from .conftest import CAMERA, FAKE, wait_until
 
 
+@pytest.fixture(scope="module")
+def shared():
+    worker = Worker(FAKE)
+    yield worker
+    worker.close()
+
+
 @pytest.fixture
-def worker(start):
-    return start()
+def worker(shared):
+    """The worker of this module: each test also shows that the ones before it did no harm."""
+    shared.request({"type": "unload"})
+    return shared
 
 
 def refusal(worker, message) -> WorkerError:
@@ -64,7 +73,8 @@ def test_proxy_follows_the_controls(worker, order):
     assert reply.planes["vertices"][0].tolist() == [2, 0, 0] and reply.planes["faces"].dtype == np.int32
 
 
-def test_prints_of_libraries_and_children_go_to_the_log(worker, order):
+def test_prints_of_libraries_and_children_go_to_the_log(start, order):
+    worker = start()
     worker.request(order())
     assert wait_until(lambda: worker.log.count(" prints") == 3, 2)
     assert all(line in worker.log for line in ("a library prints", "a C library prints", "a child prints"))
@@ -103,7 +113,8 @@ def test_the_actors_own_refusal_arrives_as_it_is(worker, order):
     assert (error.kind, error.message) == ("bad_input", "this actor has no control 'tail'")
 
 
-def test_a_mistake_of_ours_is_short_and_its_traceback_is_in_the_log(worker, order):
+def test_a_mistake_of_ours_is_short_and_its_traceback_is_in_the_log(start, order):
+    worker = start()
     error = refusal(worker, order(fail="weights"))
     assert error.kind == "internal" and "KeyError: 'weights'" in error.message and "\n" not in error.message
     assert wait_until(lambda: "Traceback" in worker.log, 2) and worker.alive
@@ -137,7 +148,8 @@ def test_actors_stay_loaded_until_they_change_or_others_need_the_room(worker, or
     assert loaded(worker, one) > again
 
 
-def test_an_idle_worker_gives_the_memory_back(worker, order):
+def test_an_idle_worker_gives_the_memory_back(start, order):
+    worker = start()
     message = order()
     first = loaded(worker, message)
     assert wait_until(lambda: "all actors are unloaded" in worker.log, 3)
