@@ -73,7 +73,7 @@ class RigArrays:
             shapedirs=body.shapedirs,
             expressions=body.expressions,
             expression_names=body.expression_names,
-            joint_shapedirs=np.einsum("jv,vcb->jcb", body.regressor, body.shapedirs),
+            joint_shapedirs=body.joint_shapedirs(),
         )
 
 
@@ -86,8 +86,6 @@ def build_rig(
     Leaves Blender in object mode with the armature active.
     """
     target = collection or bpy.context.scene.collection
-    if bpy.context.mode != "OBJECT":
-        bpy.ops.object.mode_set(mode="OBJECT")
     armature = _armature(name, arrays, target)
     mesh = _mesh(name, arrays)
     body = bpy.data.objects.new(name, mesh)
@@ -103,8 +101,15 @@ def build_rig(
 def fit_bones(armature: bpy.types.Object, betas: np.ndarray) -> None:
     """Moves the bones of a rig to where the joints of a body with these betas are; betas left out are 0.
 
-    Needed because Blender's bones do not follow shape keys.
+    Needed because Blender's bones do not follow shape keys. Leaves Blender in object mode. Raises ValueError
+    for a rig that was built without `joint_shapedirs`.
     """
+    if len(betas) == 0:
+        return
+    if not any(_HEAD_SHAPE_KEY in bone for bone in armature.data.bones):
+        raise ValueError(
+            f"the bones of '{armature.name}' do not know how they follow betas; build the rig again"
+        )
     _enter_edit_mode(armature)
     for bone in armature.data.edit_bones:
         if _HEAD_SHAPE_KEY in bone:
@@ -136,6 +141,8 @@ def _armature(name: str, arrays: RigArrays, collection: bpy.types.Collection) ->
 
 
 def _enter_edit_mode(armature: bpy.types.Object) -> None:
+    if bpy.context.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
     for other in bpy.context.selected_objects:
         other.select_set(False)
     armature.select_set(True)

@@ -130,6 +130,10 @@ class Body:
         """
         return self.regressor @ self.shaped(betas, expression)
 
+    def joint_shapedirs(self) -> np.ndarray:
+        """How joints move with betas, [J, 3, B] metres: joints(betas) = joints() + this @ betas."""
+        return np.einsum("jv,vcb->jcb", self.regressor, self.shapedirs, optimize=True)
+
     def meta(self) -> dict[str, Any]:
         """What goes beside `to_tensors()` into a JSON header."""
         return {

@@ -46,6 +46,8 @@ def test_betas_change_height_and_move_joints() -> None:
     assert tall - short > 0.2
     assert body.joints(np.array([2.0]))[15, 1] > body.joints()[15, 1] + 0.02
     np.testing.assert_allclose(body.joints(np.zeros(10)), body.joints())
+    betas = np.linspace(-2, 2, 10)
+    np.testing.assert_allclose(body.joints(betas), body.joints() + body.joint_shapedirs() @ betas, atol=1e-6)
 
 
 def test_expressions_move_what_they_are_named_after() -> None:
