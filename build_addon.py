@@ -2,9 +2,9 @@
 
     python build_addon.py --output dist
 
-Copies blender_addon/ and the files it shares with the rest (the worker's protocol and client, the rig builder) into
-one package, checks what Blender's own validator lets pass, writes a zip that is the same for the same sources, and
-has Blender validate it where one is named in the environment variable BLENDER.
+Copies blender_addon/ and what it shares with the rest (the worker's protocol and client, the rig) into
+one package, checks what Blender's own validator lets pass, writes a zip that is the same for the same
+sources, and has Blender validate it where one is named in the environment variable BLENDER.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def stage(folder: Path) -> Path:
 
 
 def check(folder: Path) -> dict[str, Any]:
-    """The manifest of a staged package. Raises BuildError for what Blender's validator does not see, or says late."""
+    """The manifest of a staged package. Raises BuildError for what Blender's validator does not see."""
     path = folder / "blender_manifest.toml"
     try:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -72,7 +72,9 @@ def check(folder: Path) -> dict[str, Any]:
     texts = {"tagline": manifest["tagline"], **manifest.get("permissions", {})}
     for name, text in texts.items():
         if len(text) > 64 or not text[-1].isalnum():
-            raise BuildError(f"{path.name}: '{name}' must have at most 64 characters and no full stop at the end")
+            raise BuildError(
+                f"{path.name}: '{name}' must have at most 64 characters and no full stop at the end"
+            )
     for source in sorted(folder.rglob("*.py")):
         _check_source(source)
     return manifest
@@ -89,7 +91,8 @@ def build(output: Path) -> Path:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _DATE)
-                entry.compress_type, entry.external_attr, entry.create_system = zipfile.ZIP_DEFLATED, 0o644 << 16, 3
+                entry.compress_type, entry.create_system = zipfile.ZIP_DEFLATED, 3
+                entry.external_attr = 0o644 << 16
                 archive.writestr(entry, path.read_bytes())
         os.replace(part, target)
     return target
@@ -109,13 +112,14 @@ def validate(package: Path, blender: str) -> None:
 def _check_source(path: Path) -> None:
     """Blender's Python has numpy and nothing else that we may import."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-        names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or ""] if node.level == 0 else []
             if node.level > 1:
                 raise BuildError(f"{path.name}:{node.lineno} imports from outside of the package")
+        else:
+            continue
         for name in names:
             top = name.split(".")[0]
             if top not in _BLENDERS_OWN and top not in sys.stdlib_module_names:
@@ -124,17 +128,22 @@ def _check_source(path: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the Blender extension.")
-    parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)"
+    )
     options = parser.parse_args()
     try:
         package = build(options.output)
-        blenders = [entry for entry in re.split(f"[,{os.pathsep}]", os.environ.get("BLENDER", "")) if entry.strip()]
+        blenders = [
+            entry for entry in re.split(f"[,{os.pathsep}]", os.environ.get("BLENDER", "")) if entry.strip()
+        ]
         for blender in blenders:
             validate(package, blender)
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{package} ({package.stat().st_size:,} bytes{f', accepted by {len(blenders)} Blender' if blenders else ''})")
+    accepted = f", accepted by {len(blenders)} Blender" if blenders else ""
+    print(f"{package} ({package.stat().st_size:,} bytes{accepted})")
     return 0
 
 

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Neural Avatars: renders trained avatars, posed by Blender's armatures, into Blender's compositor.
 
-Blender supplies controls and a camera; a worker process in the user's own Python renders; the render engine AVATAR
-hands the planes to the compositor. Nothing here needs more than Blender's own Python and numpy.
+Blender supplies controls and a camera; a worker process in the user's own Python renders; the render engine
+AVATAR hands the planes to the compositor. Nothing here needs more than Blender's own Python and numpy.
 """
 
 from __future__ import annotations
 
-from . import cli, engine, operators, panels, preferences, properties, session
+from . import cli, engine, failures, operators, panels, preferences, properties, session
 
-_MODULES = (properties, preferences, operators, panels, engine, cli, session)
+_MODULES = (properties, preferences, operators, panels, engine, failures, cli, session)
 
 
 def register() -> None:

@@ -4,7 +4,7 @@
     avatar render --frames 1-100 [--output //frames/shot_####] [--resume] [--scene NAME]
     avatar check [--scene NAME]
 
-Exit codes: 0 all done; 1 a frame could not be rendered, or the check found something; 2 the command line or the scene
+Exit codes: 0 all done; 1 a frame failed, or the check found something; 2 the command line or the scene
 is wrong. A frame appears under its name when it is complete, or not at all.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import bpy
 
-from . import compositor, session
+from . import compositor, failures, session
 from .client import WorkerError
 from .errors import SceneError
 from .properties import ENGINE, actor_file, actor_objects, owner_scene
@@ -46,7 +46,7 @@ def render(options: argparse.Namespace) -> int:
     scene = _scene(options.scene)
     _check_scene(scene)
     if scene.render.is_movie_format:
-        raise SceneError(f"Scene '{scene.name}' writes a video; choose an image format, a farm makes single frames.")
+        raise SceneError(f"Scene '{scene.name}' writes a video; choose an image format.")
     if options.output:
         scene.render.filepath = options.output
     frames = options.frames or range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
@@ -60,7 +60,7 @@ def render(options: argparse.Namespace) -> int:
         try:
             _render_frame(scene, number, target)
         except (RuntimeError, OSError) as error:
-            return _say(f"error: frame {number} of '{scene.name}' was not rendered: {_reason(error)}", _FAILED)
+            return _say(f"error: frame {number} of '{scene.name}' failed: {_reason(error)}", _FAILED)
         finally:
             scene.render.filepath = pattern
         _say(f"frame {number}: {target}")
@@ -81,7 +81,8 @@ def check(options: argparse.Namespace) -> int:
         try:
             path = actor_file(actor)
             facts = session.current.actor(path)
-            missing = [name for name in facts.schema["joints"] if name not in (actor.pose.bones if actor.pose else ())]
+            bones = actor.pose.bones if actor.pose else {}
+            missing = [name for name in facts.schema["joints"] if name not in bones]
             if missing:
                 raise SceneError(f"its armature lacks the bone '{missing[0]}'")
             _say(f"actor {actor.name}: {facts.metadata.get('method', 'unknown method')}, {path}")
@@ -112,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     rendering = commands.add_parser("render", help="render frames of the .blend")
     rendering.add_argument("--frames", type=_frames, help="A or A-B, both included (default: the scene's)")
-    rendering.add_argument("--output", help="where pictures go, #### stands for the number (default: the scene's)")
+    rendering.add_argument("--output", help="where pictures go, #### is the number (default: the scene's)")
     rendering.add_argument("--resume", action="store_true", help="skip frames whose picture exists")
     rendering.set_defaults(work=render)
     checking = commands.add_parser("check", help="see whether this machine can render the .blend")
@@ -123,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _frames(text: str) -> range:
-    first, dash, last = text.rpartition("-") if "-" in text[1:] else (text, "", text)
+    first, _, last = text.rpartition("-") if "-" in text[1:] else (text, "", text)
     try:
         frames = range(int(first), int(last) + 1)
     except ValueError:
@@ -147,10 +148,10 @@ def _check_scene(scene: bpy.types.Scene) -> None:
     if scene.render.engine == ENGINE:
         return
     if not compositor.is_set_up(scene) or not scene.render.use_compositing:
-        raise SceneError(f"Scene '{scene.name}' is not set up for compositing: press Set Up Compositing and save.")
+        raise SceneError(f"Scene '{scene.name}' is not set up: press Set Up Compositing and save.")
     missing = compositor.missing_links(scene)
     if missing:
-        raise SceneError(f"The scene of the avatars does not hold {', '.join(missing)}: press Refresh and save.")
+        raise SceneError(f"The avatars' scene lacks {', '.join(missing)}: press Refresh and save.")
 
 
 def _render_frame(scene: bpy.types.Scene, number: int, target: Path) -> None:
@@ -164,6 +165,8 @@ def _render_frame(scene: bpy.types.Scene, number: int, target: Path) -> None:
     try:
         with bpy.context.temp_override(scene=scene):
             result = bpy.ops.render.render(animation=True, scene=scene.name)
+        if failures.last():
+            raise RuntimeError(failures.last())
         if "FINISHED" not in result or not written.is_file():
             raise RuntimeError("the render was stopped")
         written.replace(target)

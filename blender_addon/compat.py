@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every difference between the Blenders we run in (4.2 to 5.x), and nothing else.
 
-4.x: a scene owns its compositor tree and switches it with `use_nodes`; the picture leaves by a Composite node.
+4.x: a scene owns its compositor tree, switched by `use_nodes`; the picture leaves by a Composite node.
 5.x: a scene points to a node group (`compositing_node_group`); the picture leaves by the group's output.
 """
 
@@ -19,7 +19,7 @@ _EEVEE_BACKGROUND_AT_CLIP_END = bpy.app.version < (5, 0, 0)
 _CLIP_SHARE = 0.999  # of clip_end: what is further is background
 _FAR = 1e9  # metres; Cycles writes 1e10 where there is nothing
 
-# Linear Rec.709 to a file's other working spaces (Blender 5), rows of [3, 3]; both by Bradford where the white differs.
+# Linear Rec.709 to a file's other working spaces (Blender 5), rows of [3, 3]; Bradford for another white.
 _FROM_REC709 = {
     "Linear Rec.2020": (
         (0.6274039, 0.3292830, 0.0433131),
@@ -88,7 +88,8 @@ def output_socket(tree: Any) -> Any:
     """The socket that takes the picture; None where the tree has no output node."""
     kind = "NodeGroupOutput" if GROUPED else "CompositorNodeComposite"
     nodes = [node for node in tree.nodes if node.bl_idname == kind]
-    for node in sorted(nodes, key=lambda node: not getattr(node, "is_active_output", node == tree.nodes.active)):
+    nodes.sort(key=lambda node: not getattr(node, "is_active_output", node == tree.nodes.active))
+    for node in nodes:
         for socket in node.inputs:
             if socket.type == "RGBA":
                 return socket
@@ -112,7 +113,9 @@ def math_node(tree: Any, operation: str) -> Any:
 
 def over_node(tree: Any) -> OverNode:
     node = tree.nodes.new("CompositorNodeAlphaOver")
-    images = [socket for socket in node.inputs if socket.type == "RGBA"]  # in every version the background comes first
+    images = [
+        socket for socket in node.inputs if socket.type == "RGBA"
+    ]  # the background first, in every version
     return OverNode(node, images[0], images[1], node.outputs[0])
 
 
@@ -120,8 +123,8 @@ def mix_node(tree: Any) -> MixNode:
     if GROUPED:
         node = tree.nodes.new("ShaderNodeMix")
         node.data_type, node.clamp_factor = "RGBA", True
-        back, front = named(node.inputs, "A", "RGBA"), named(node.inputs, "B", "RGBA")
-        return MixNode(node, named(node.inputs, "Factor", "VALUE"), back, front, named(node.outputs, "Result", "RGBA"))
+        mask, result = named(node.inputs, "Factor", "VALUE"), named(node.outputs, "Result", "RGBA")
+        return MixNode(node, mask, named(node.inputs, "A", "RGBA"), named(node.inputs, "B", "RGBA"), result)
     node = tree.nodes.new("CompositorNodeMixRGB")
     back, front = (socket for socket in node.inputs if socket.type == "RGBA")
     return MixNode(node, named(node.inputs, "Fac", "VALUE"), back, front, node.outputs[0])
@@ -136,7 +139,7 @@ def named(sockets: Any, name: str, kind: str | None = None) -> Any:
 
 
 def background_distance(scene: bpy.types.Scene) -> float:
-    """Metres: a depth of the scene's picture beyond this is background. EEVEE before 5.0 writes clip_end there."""
+    """Metres: a depth of the scene beyond this is background. EEVEE before 5.0 writes clip_end there."""
     eevee = scene.render.engine.startswith("BLENDER_EEVEE")
     if not (eevee and _EEVEE_BACKGROUND_AT_CLIP_END) or scene.camera is None or scene.camera.type != "CAMERA":
         return _FAR
@@ -144,7 +147,7 @@ def background_distance(scene: bpy.types.Scene) -> float:
 
 
 def from_rec709() -> np.ndarray | None:
-    """[3, 3] from linear Rec.709 to the file's working space; None where that is Rec.709 (always before 5.0)."""
+    """[3, 3] from linear Rec.709 to the file's working space; None where that is Rec.709 (as before 5.0)."""
     space = getattr(getattr(bpy.data, "colorspace", None), "working_space", "Linear Rec.709")
     rows = _FROM_REC709.get(space)
     return None if rows is None else np.array(rows, np.float32)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The second scene and the depth merge: set up with one click, removed without a trace.
 
-The scene `<name> Avatars` renders the avatars of its owner: it holds links to their armatures and bodies and to all
+The scene `<name> Avatars` renders the avatars of its owner: it links their armatures and bodies and all
 cameras. In the owner's compositor one node group is put in front of the output:
 
     mask   = avatar depth < scene depth
-    result = mask ? avatar over scene : scene over avatar           (premultiplied; Blender's Z Combine is not)
+    result = mask ? avatar over scene : scene over avatar      (premultiplied; Blender's Z Combine is not)
 
 Set-up writes down what was there (scene.avatar.before), removal restores it.
 """
@@ -30,10 +30,10 @@ _NONE = 1e10  # metres: the depth of nothing
 def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
     """Makes or refreshes the scene of avatars and the nodes; returns that scene. Raises SceneError."""
     if scene.avatar.owner is not None:
-        raise SceneError(f"'{scene.name}' renders the avatars of '{scene.avatar.owner.name}': set up that scene.")
+        raise SceneError(f"'{scene.name}' belongs to '{scene.avatar.owner.name}': set up that scene.")
     if scene.render.engine == ENGINE:
         raise SceneError(
-            f"'{scene.name}' is rendered by Neural Avatars itself; choose Cycles or EEVEE for the set, then set up."
+            f"'{scene.name}' is rendered by Neural Avatars itself; choose Cycles or EEVEE for the set."
         )
     if not actor_objects(scene):
         raise SceneError(f"Scene '{scene.name}' has no avatar yet: load an actor first.")
@@ -44,6 +44,8 @@ def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
     for node in _our_nodes(compat.compositor_tree(scene)):
         if node.bl_idname == "CompositorNodeGroup":
             compat.named(node.inputs, "Background From").default_value = compat.background_distance(scene)
+        elif _is_layer(node, avatars):
+            node.layer = node.layer  # has Blender look for new passes
     return avatars
 
 
@@ -131,7 +133,7 @@ def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene) -> None:
     link = output.links[0] if output.is_linked else None
     before["link"] = [link.from_node.name, link.from_socket.identifier] if link else None
     source = link.from_socket if link and before["compositor"] else None
-    layers = [node for node in _upstream(source) if node.bl_idname == "CompositorNodeRLayers" and node.scene == scene]
+    layers = [node for node in _upstream(source) if _is_layer(node, scene)]
     if not layers:
         layers = [_layer_node(tree, scene)]
         source = source or compat.named(layers[0].outputs, "Image")
@@ -149,6 +151,10 @@ def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene) -> None:
     tree.links.new(compat.named(group.outputs, "Image"), output)
     _arrange(output.node, group, avatar_layer)
     scene.avatar.before = json.dumps(before)
+
+
+def _is_layer(node: Any, scene: bpy.types.Scene) -> bool:
+    return node.bl_idname == "CompositorNodeRLayers" and node.scene == scene
 
 
 def _layer_node(tree: Any, scene: bpy.types.Scene) -> Any:
@@ -185,8 +191,8 @@ def _merge_group() -> Any:
         ("Background From", "NodeSocketFloat"),
     ):
         group.interface.new_socket(name, in_out="INPUT", socket_type=kind)
-    for name, kind in (("Image", "NodeSocketColor"), ("Depth", "NodeSocketFloat"), ("Mask", "NodeSocketFloat")):
-        group.interface.new_socket(name, in_out="OUTPUT", socket_type=kind)
+    for name, kind in (("Image", "Color"), ("Depth", "Float"), ("Mask", "Float")):
+        group.interface.new_socket(name, in_out="OUTPUT", socket_type=f"NodeSocket{kind}")
     inputs, outputs = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
     given = {socket.name: socket for socket in inputs.outputs if socket.name}
     result = {socket.name: socket for socket in outputs.inputs if socket.name}

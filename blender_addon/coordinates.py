@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The only place where axes are converted: Blender's z-up world and cameras to those of avatar_core.
 
-avatar_core: y up, a body faces +z, metres; cameras look along +z with y down (OpenCV), the centre of the top left
-pixel at (0.5, 0.5). Blender: z up, a body faces -y; cameras look along -z with y up, the bottom row first.
+avatar_core: y up, a body faces +z, metres; cameras look along +z with y down (OpenCV), the centre of the top
+left pixel at (0.5, 0.5). Blender: z up, a body faces -y; cameras look along -z, y up, bottom row first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OPENCV = np.diag([1.0, -1, -1, 1])  # Blender's camera axes to OpenCV's
 
 @dataclass(frozen=True)
 class Region:
-    """The pixels that are rendered: of a picture of `full_width` x `full_height`, x from the left, y from the top."""
+    """The pixels that are rendered, of `full_width` x `full_height`; x from the left, y from the top."""
 
     full_width: int
     full_height: int
@@ -51,16 +51,16 @@ def camera_controls(
 ) -> dict[str, Any]:
     """`avatar_core.camera.Camera` as a dictionary, from an evaluated camera object.
 
-    Includes lens, sensor fit, shift, pixel aspect and the region. scale: of the actor that is rendered; its world is
-    the scene made 1 / scale as large, so the frame's depth must be multiplied by scale.
+    Includes lens, sensor fit, shift, pixel aspect and the region. scale: of the actor that is rendered; its
+    world is the scene made 1 / scale as large, so the frame's depth must be multiplied by scale.
     Raises SceneError for cameras that are not perspective.
     """
     if camera.type != "CAMERA":
-        raise SceneError(f"'{camera.name}' is set as the scene's camera but is no camera: choose a camera object.")
+        raise SceneError(f"'{camera.name}' is the scene's camera but no camera: choose a camera object.")
     if camera.data.type != "PERSP":
         raise SceneError(
-            f"Camera '{camera.name}' is {_KINDS.get(camera.data.type, camera.data.type)}; avatars need a perspective"
-            " camera: change its lens type."
+            f"Camera '{camera.name}' is {_KINDS.get(camera.data.type, camera.data.type)}; avatars need a"
+            " perspective camera: change its lens type."
         )
     projection = np.array(
         camera.calc_matrix_camera(
@@ -90,10 +90,10 @@ def camera_controls(
 
 
 def world_from_blender(matrix: np.ndarray, name: str) -> tuple[np.ndarray, float]:
-    """A Blender object's world matrix [4, 4] as a rigid transform of avatar_core's world [4, 4], and its scale.
+    """A Blender object's world matrix [4, 4] as a rigid one of avatar_core's world [4, 4], and its scale.
 
-    The translation is in units of the scaled world (metres / scale). Raises SceneError for a scale that differs
-    between axes, and for a mirrored object.
+    The translation is in units of the scaled world (metres / scale). Raises SceneError for a scale that
+    differs between axes, and for a mirrored object.
     """
     columns = np.linalg.norm(matrix[:3, :3], axis=0)
     scale = float(columns.mean())

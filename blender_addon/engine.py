@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The render engine AVATAR: all avatars of a scene as passes Combined, Depth, Normal and Mask.<actor>.
 
-It is made for a second scene beside the set's (see compositor.py): size, border and camera are the owner scene's.
-A frame that cannot be rendered is an error of the render, so that `blender -b file -a` stops with exit code 1.
+It is made for a second scene beside the set's (see compositor.py): size, border and camera are the owner's. A
+frame that cannot be rendered is an error of the render, so that `blender -b file -a` stops with exit code 1.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 
-from . import compat, session
+from . import compat, failures, session
 from .client import WorkerError
 from .coordinates import Region, camera_controls, normals_to_blender, render_region
 from .errors import SceneError
@@ -34,8 +35,8 @@ class _Job:
     name: str
     path: Path
     quality: str
-    controls: dict
-    camera: dict
+    controls: dict[str, Any]
+    camera: dict[str, Any]
     scale: float
 
 
@@ -68,8 +69,9 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             self._fail(f"The avatar render failed: {type(error).__name__}: {error}")
 
     def _fail(self, sentence: str) -> None:
-        self.error_set(sentence)  # shown in the image editor
-        self.report({"ERROR"}, sentence)  # stops the animation; exit code 1 in the background
+        self.error_set(sentence)
+        self.report({"ERROR"}, sentence)  # stops the render where this scene is rendered by itself
+        failures.failed(sentence)  # and where another scene's compositor asked for it
 
     def _render(self, depsgraph: bpy.types.Depsgraph) -> None:
         scene = depsgraph.scene.original
@@ -113,7 +115,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
         for actor in actor_objects(scene):
             if actor not in shown or is_hidden(actor, scene):
                 continue
-            camera = camera or _camera(owner, depsgraph)
+            camera = camera or _camera(scene, owner, depsgraph)
             settings = actor.avatar
             path = actor_file(actor)
             facts = session.current.actor(path, self.test_break)
@@ -137,7 +139,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             if values.size != len(target.rect) * target.channels:
                 self.end_result(result, cancel=True)
                 raise SceneError(
-                    f"Blender expects another size than the border's {region.width} x {region.height} pixels for pass"
+                    f"Blender's border has another size than {region.width} x {region.height} pixels in pass"
                     f" '{target.name}': change the border by a pixel, or switch it off."
                 )
             target.rect.foreach_set(values)
@@ -162,11 +164,14 @@ def unregister() -> None:
     bpy.utils.unregister_class(AvatarRenderEngine)
 
 
-def _camera(owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
+def _camera(
+    scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph
+) -> bpy.types.Object:
+    """The owner's camera in this frame, by markers too. One that `scene` does not hold is out of date."""
     if owner.camera is None:
         raise SceneError(f"Scene '{owner.name}' has no camera: choose one in its scene properties.")
     camera = owner.camera.evaluated_get(depsgraph)
-    if not camera.is_evaluated:
+    if not camera.is_evaluated or scene.objects.get(owner.camera.name) != owner.camera:
         raise SceneError(
             f"Camera '{owner.camera.name}' is not in the scene of the avatars: press Refresh under Avatar >"
             " Compositing in the sidebar of the 3D view."
@@ -179,7 +184,7 @@ def _to_working_space(rgba: np.ndarray) -> np.ndarray:
     return rgba if matrix is None else np.concatenate([rgba[..., :3] @ matrix.T, rgba[..., 3:]], -1)
 
 
-def _property_panels() -> list[type]:
+def _property_panels() -> list[Any]:
     return [
         panel
         for panel in bpy.types.Panel.__subclasses__()

@@ -5,4 +5,4 @@ from __future__ import annotations
 
 
 class SceneError(Exception):
-    """A scene that cannot be rendered or set up; the message is one sentence for the artist, with what to do."""
+    """A scene that cannot be rendered or set up; the message is one sentence: what, where, what to do."""

@@ -22,7 +22,7 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
 
     bl_idname = "avatar.load_actor"
     bl_label = "Load Actor"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = frozenset({"REGISTER", "UNDO"})
 
     filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: bpy.props.StringProperty(default="*.actor", options={"HIDDEN"})
@@ -40,7 +40,9 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
     def _load(self, context: bpy.types.Context) -> str:
         path = Path(bpy.path.abspath(self.filepath)).absolute()
         if path.suffix != ".actor":
-            raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
+            raise SceneError(
+                f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor."
+            )
         scene = context.scene.avatar.owner or context.scene
         facts = session.current.actor(path)
         header, arrays = session.current.body(path)
@@ -60,11 +62,11 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
 
 
 class AVATAR_OT_stand_in(bpy.types.Operator):
-    """Let the avatar's body cast shadows and reflections on the set without being seen itself; a second click stops it"""
+    """Let the avatar's body cast shadows and reflections without being seen; a second click stops it"""
 
     bl_idname = "avatar.stand_in"
     bl_label = "Cast Shadows"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = frozenset({"REGISTER", "UNDO"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -82,7 +84,7 @@ class AVATAR_OT_fit_bones(bpy.types.Operator):
 
     bl_idname = "avatar.fit_bones"
     bl_label = "Fit Bones to Shape"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = frozenset({"REGISTER", "UNDO"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -93,9 +95,11 @@ class AVATAR_OT_fit_bones(bpy.types.Operator):
         return _attempt(self, context, lambda: self._fit(context))
 
     def _fit(self, context: bpy.types.Context) -> str:
-        avatar = avatar_of(context.object)
+        avatar: Any = avatar_of(context.object)  # poll saw to it
         if avatar.library is not None or avatar.data.library is not None:
-            raise SceneError(f"'{avatar.name}' is linked from another file: make it local, or fit its bones there.")
+            raise SceneError(
+                f"'{avatar.name}' is linked from another file: make it local, or fit its bones there."
+            )
         facts = session.current.actor(actor_file(avatar))
         if context.mode != "OBJECT":
             bpy.ops.object.mode_set(mode="OBJECT")
@@ -104,12 +108,11 @@ class AVATAR_OT_fit_bones(bpy.types.Operator):
 
 
 class AVATAR_OT_setup_compositing(bpy.types.Operator):
-    """Render this scene's avatars in a scene of their own and merge them by depth in the compositor; press again after
-    adding avatars or cameras"""
+    """Render the avatars in a scene of their own and merge them by depth. Press again for new ones"""
 
     bl_idname = "avatar.setup_compositing"
     bl_label = "Set Up Compositing"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = frozenset({"REGISTER", "UNDO"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         return _attempt(self, context, lambda: self._set_up(context))
@@ -124,7 +127,7 @@ class AVATAR_OT_remove_compositing(bpy.types.Operator):
 
     bl_idname = "avatar.remove_compositing"
     bl_label = "Remove Compositing"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = frozenset({"REGISTER", "UNDO"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -228,8 +231,13 @@ def _attempt(operator: bpy.types.Operator, context: bpy.types.Context, work: Any
 
 
 def _rig_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> RigArrays:
-    named = {"joint_names": tuple(header["joint_names"]), "expression_names": tuple(header["expression_names"])}
-    return RigArrays(**named, **{name: arrays[name] for name in RigArrays.__dataclass_fields__ if name in arrays})
+    named = {
+        "joint_names": tuple(header["joint_names"]),
+        "expression_names": tuple(header["expression_names"]),
+    }
+    return RigArrays(
+        **named, **{name: arrays[name] for name in RigArrays.__dataclass_fields__ if name in arrays}
+    )
 
 
 def _add_vectors(armature: bpy.types.Object, schema: dict[str, Any]) -> None:

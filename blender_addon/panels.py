@@ -54,18 +54,18 @@ class AVATAR_PT_rig(_AvatarPanel, bpy.types.Panel):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        mesh = body_mesh(avatar_of(context.object))
-        layout.prop(avatar_of(context.object).avatar, "mesh")
-        if mesh is None:
-            return
-        layout.operator("avatar.stand_in", depress=is_stand_in(mesh), icon="LIGHT_SUN")
-        layout.operator("avatar.fit_bones", icon="BONE_DATA")
+        actor: Any = avatar_of(context.object)
+        layout.prop(actor.avatar, "mesh")
+        mesh = body_mesh(actor)
+        if mesh is not None:
+            layout.operator("avatar.stand_in", depress=is_stand_in(mesh), icon="LIGHT_SUN")
+            layout.operator("avatar.fit_bones", icon="BONE_DATA")
 
 
 class AVATAR_PT_shape(_AvatarPanel, bpy.types.Panel):
     bl_label = "Shape and Expression"
     bl_parent_id = "AVATAR_PT_rig"
-    bl_options = {"DEFAULT_CLOSED"}
+    bl_options = frozenset({"DEFAULT_CLOSED"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Armature and shape keys to the controls of an actor, from evaluated data: constraints, drivers and NLA included."""
+"""Armature and shape keys to an actor's controls, from evaluated data: constraints, drivers, NLA included."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ _MISSING_SHOWN = 4
 
 @dataclass(frozen=True)
 class Posed:
-    """Controls for `avatar_core.controls.Controls.from_dict`, in a world `scale` times smaller than Blender's."""
+    """Controls for `avatar_core.controls.Controls.from_dict`, in a world `scale` times smaller."""
 
     controls: dict[str, Any]
     scale: float
 
 
 def read_controls(
-    actor: bpy.types.Object, mesh: bpy.types.Object | None, schema: dict[str, Any], depsgraph: bpy.types.Depsgraph
+    actor: bpy.types.Object,
+    mesh: bpy.types.Object | None,
+    schema: dict[str, Any],
+    depsgraph: bpy.types.Depsgraph,
 ) -> Posed:
     """The controls of `actor` (the original object) at the depsgraph's frame.
 
-    actor: the armature; for an actor without joints any object, which then is its head. mesh: carries the shape keys.
+    actor: the armature; for an actor without joints any object, its head. mesh: carries the shape keys.
     Raises SceneError where bones or custom properties do not fit the schema.
     """
     evaluated = actor.evaluated_get(depsgraph)
@@ -48,7 +51,9 @@ def read_controls(
     if schema["expressions"]:
         controls["expression"] = expression.tolist()
     if schema["latents"]:
-        controls["latents"] = {name: _vector(evaluated, name, size) for name, size in schema["latents"].items()}
+        controls["latents"] = {
+            name: _vector(evaluated, name, size) for name, size in schema["latents"].items()
+        }
     if schema["appearance"]:
         controls["appearance"] = _vector(evaluated, "appearance", schema["appearance"])
     return Posed(controls, scale)
@@ -59,8 +64,8 @@ def joint_rotations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each joint's rotation relative to its parent joint [J, 3, 3], and SMPL's translation [3] metres.
 
-    armature: evaluated. world: [4, 4] rigid, armature to avatar_core's world. In armature space a joint turns by
-    G = posed rest^-1, so relative to its parent by G_parent^-1 G: rest frames, roll and bones between joints drop out.
+    armature: evaluated. world: [4, 4] rigid, armature to avatar_core's world. In armature space a joint turns
+    by G = posed rest^-1, relative to its parent by G_parent^-1 G: roll and bones in between drop out.
     """
     bones = _bones(armature, joints)
     posed = rigid(np.array([bone.matrix for bone in bones], np.float64))  # [J, 4, 4]
@@ -71,7 +76,7 @@ def joint_rotations(
     for i, bone in enumerate(bones):
         parent = next((index[b.name] for b in bone.parent_recursive if b.name in index), None)
         rotations[i] = turned[i] if parent is None else turned[parent].T @ turned[i]
-    # The rig turns about its bone's rest head; SMPL turns about the joint of the shaped body. Equal once bones fit.
+    # The rig turns about its bone's rest head, SMPL about the joint of the shaped body: equal once bones fit.
     root = world[:3, :3] @ turned[0]
     pelvis = _shaped_head(bones[0].bone, betas)
     transl = world[:3, :3] @ posed[0, :3, 3] + world[:3, 3] - root @ rest[0, :3, 3] + root @ pelvis - pelvis
@@ -80,10 +85,12 @@ def joint_rotations(
 
 
 def axis_angles(rotations: np.ndarray) -> np.ndarray:
-    """[N, 3, 3] to [N, 3] radians, angle 0 to pi; through the quaternion with its largest part, so exact near pi."""
+    """[N, 3, 3] to [N, 3] radians, angle 0 to pi; by the quaternion from its largest part, exact near pi."""
     r = rotations
     trace = np.trace(r, axis1=1, axis2=2)
-    squares = np.stack([1 + trace, *(1 + 2 * r[:, i, i] - trace for i in range(3))], 1)  # 4 w^2, 4 x^2, 4 y^2, 4 z^2
+    squares = np.stack(
+        [1 + trace, *(1 + 2 * r[:, i, i] - trace for i in range(3))], 1
+    )  # 4 w^2, 4 x^2, 4 y^2, 4 z^2
     products = np.empty((len(r), 4, 4))  # 4 times the outer product of the quaternion with itself
     products[:, range(4), range(4)] = squares
     for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
@@ -106,11 +113,15 @@ def current_betas(mesh: bpy.types.Object | None, count: int) -> np.ndarray:
 
 def _bones(armature: bpy.types.Object, joints: Sequence[str]) -> list[bpy.types.PoseBone]:
     if armature.type != "ARMATURE":
-        raise SceneError(f"'{armature.name}' is no armature, but its actor is posed by one: load the actor again.")
+        raise SceneError(
+            f"'{armature.name}' is no armature, but its actor is posed by one: load the actor again."
+        )
     missing = [name for name in joints if name not in armature.pose.bones]
     if missing:
         shown = ", ".join(missing[:_MISSING_SHOWN]) + (", …" if len(missing) > _MISSING_SHOWN else "")
-        raise SceneError(f"Armature '{armature.name}' lacks bones of its actor ({shown}): load the actor again.")
+        raise SceneError(
+            f"Armature '{armature.name}' lacks bones of its actor ({shown}): load the actor again."
+        )
     return [armature.pose.bones[name] for name in joints]
 
 
@@ -126,7 +137,9 @@ def _head(evaluated: bpy.types.Object) -> np.ndarray:
     if evaluated.type != "ARMATURE" or not evaluated.pose.bones:
         return np.eye(4)
     bone = next(bone for bone in evaluated.pose.bones if bone.parent is None)
-    return rigid(np.array(bone.matrix, np.float64) @ np.linalg.inv(np.array(bone.bone.matrix_local, np.float64)))
+    return rigid(
+        np.array(bone.matrix, np.float64) @ np.linalg.inv(np.array(bone.bone.matrix_local, np.float64))
+    )
 
 
 def _shape(
@@ -142,7 +155,9 @@ def _shape(
 def _key_values(keys: bpy.types.Key | None, names: Sequence[str]) -> np.ndarray:
     blocks = keys.key_blocks if keys is not None else {}
     found = [blocks.get(name) for name in names]
-    return np.array([block.value if block is not None and not block.mute else 0.0 for block in found], np.float64)
+    return np.array(
+        [block.value if block is not None and not block.mute else 0.0 for block in found], np.float64
+    )
 
 
 def _vector(evaluated: bpy.types.Object, name: str, size: int) -> list[float]:
@@ -153,6 +168,6 @@ def _vector(evaluated: bpy.types.Object, name: str, size: int) -> list[float]:
     numbers = [float(x) for x in value] if hasattr(value, "__len__") else [float(value)]
     if len(numbers) != size:
         raise SceneError(
-            f"Custom property '{name}' of '{evaluated.name}' has {len(numbers)} numbers, its actor takes {size}."
+            f"Property '{name}' of '{evaluated.name}' has {len(numbers)} numbers, its actor takes {size}."
         )
     return numbers

@@ -22,14 +22,22 @@ class AvatarSettings(bpy.types.PropertyGroup):
     """On the object that poses an actor; an object without an actor file is no avatar."""
 
     actor_path: bpy.props.StringProperty(
-        name="Actor", description="The trained .actor file; may start with // for the .blend's folder", subtype="FILE_PATH"
+        name="Actor",
+        description="The trained .actor file; may start with // for the .blend's folder",
+        subtype="FILE_PATH",
     )
     actor_name: bpy.props.StringProperty(name="Name", description="Names the mask: Mask.<name>")
     quality: bpy.props.EnumProperty(
-        name="Quality", description="How much time a frame may take", items=_QUALITIES, default="final", options=set()
+        name="Quality",
+        description="How much time a frame may take",
+        items=_QUALITIES,
+        default="final",
+        options=set(),
     )
     mesh: bpy.props.PointerProperty(
-        name="Body", description="The mesh whose shape keys set body shape and expression", type=bpy.types.Object
+        name="Body",
+        description="The mesh whose shape keys set body shape and expression",
+        type=bpy.types.Object,
     )
     method: bpy.props.StringProperty(name="Method", options={"HIDDEN"})
     licence: bpy.props.StringProperty(name="Licence", options={"HIDDEN"})
@@ -75,12 +83,14 @@ def actor_file(actor: bpy.types.Object) -> Path:
     """The absolute path of an avatar's file. Raises SceneError for // in a .blend that was never saved."""
     path = actor.avatar.actor_path
     if path.startswith("//") and not bpy.data.filepath and actor.library is None:
-        raise SceneError(f"'{actor.name}' has the relative path {path}, but this .blend was never saved: save it first.")
+        raise SceneError(
+            f"'{actor.name}' has the relative path {path}, but this .blend was never saved: save it first."
+        )
     return Path(bpy.path.abspath(path, library=actor.library)).absolute()
 
 
 def body_mesh(actor: bpy.types.Object) -> bpy.types.Object | None:
-    """The mesh with an avatar's shape keys. A duplicated rig still names the first one's body; its own child wins."""
+    """The mesh with an avatar's shape keys. A duplicated rig names the first's body; its own child wins."""
     chosen = actor.avatar.mesh
     if chosen is not None and chosen.find_armature() == actor:
         return chosen

@@ -55,7 +55,7 @@ class Session:
         return self._worker is not None and self._worker.alive
 
     def check(self) -> dict[str, Any]:
-        """Greets the worker, starting it where needed. Raises WorkerError, or SceneError where none is set."""
+        """Greets the worker, starting it where needed. Raises WorkerError; SceneError where none is set."""
         try:
             info = self._started().start()
         except (WorkerError, SceneError) as error:
@@ -87,9 +87,15 @@ class Session:
         progress: Progress | None = None,
     ) -> Planes:
         """One actor, alone. Raises WorkerError, SceneError."""
-        message = {"type": "render", "actor": str(path), "controls": controls, "camera": camera, "quality": quality}
+        message = {
+            "type": "render",
+            "actor": str(path),
+            "controls": controls,
+            "camera": camera,
+            "quality": quality,
+        }
         header, planes = self._request(message, poll, progress, whole=True)
-        if header["size"] != [camera["width"], camera["height"]] or not _PLANES <= set(planes):
+        if header["size"] != [camera["width"], camera["height"]] or not _PLANES.issubset(planes):
             raise WorkerError("protocol", "The avatar worker sent another picture than was asked for.")
         return Planes(*(planes[name] for name in ("rgba", "depth", "normal", "mask")))
 
@@ -132,7 +138,7 @@ current = Session()
 
 
 def worker_command() -> list[str]:
-    """The worker's command line: AVATAR_WORKER, else the preferences. Raises SceneError where neither is set."""
+    """The worker's command line: AVATAR_WORKER, else the preferences'. Raises SceneError for neither."""
     line = os.environ.get(COMMAND_VARIABLE, "").strip()
     if line:
         return shlex.split(line, posix=os.name != "nt")

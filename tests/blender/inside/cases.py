@@ -1,0 +1,379 @@
+"""What can only be asked inside Blender. Argument: the actor file. Prints JSON for each case: {"case", "error"}."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import bpy
+import mathutils
+import numpy as np
+import shot
+
+ADDON = "bl_ext.user_default.neural_avatars"
+
+
+def main(arguments: list[str]) -> int:
+    actor = arguments[0]
+    cases = {name.removeprefix("case_"): work for name, work in globals().items() if name.startswith("case_")}
+    for name, work in cases.items():
+        error = ""
+        try:
+            work(actor)
+        except Exception:
+            error = traceback.format_exc()
+        print("CASE " + json.dumps({"case": name, "error": error}), flush=True)
+    return 0
+
+
+def case_camera_agrees_with_blender(actor: str) -> None:
+    """A point of the world lands on the pixel that Blender's own projection says, for every kind of fit."""
+    from bpy_extras.object_utils import world_to_camera_view
+
+    shot.build(actor, {**shot.DEFAULTS, "set_up": False})
+    coordinates = import_module(f"{ADDON}.coordinates")
+    scene, point = bpy.context.scene, mathutils.Vector((0.3, -0.4, 0.2))
+    camera = bpy.data.objects["B"]
+    camera.rotation_euler = (1.3, 0.1, 0.2)
+    camera.scale = (2, 2, 2)
+    for fit, size, aspect in (
+        ("AUTO", (96, 64), (1, 1)),
+        ("HORIZONTAL", (50, 90), (1, 2)),
+        ("VERTICAL", (96, 64), (2, 1)),
+    ):
+        camera.data.sensor_fit = fit
+        scene.render.resolution_x, scene.render.resolution_y = size
+        scene.render.pixel_aspect_x, scene.render.pixel_aspect_y = aspect
+        graph = bpy.context.evaluated_depsgraph_get()
+        graph.update()
+        evaluated = camera.evaluated_get(graph)
+        wanted = world_to_camera_view(scene, evaluated, point)
+        region = coordinates.Region(*size, 3, 5, size[0] - 3, size[1] - 5)
+        given = coordinates.camera_controls(evaluated, graph, scene.render, region)
+        view = np.array(given["world_to_camera"]).reshape(4, 4)
+        local = view @ [point.x, point.z, -point.y, 1]  # the point in avatar_core's world
+        u, v, _ = np.array(given["K"]).reshape(3, 3) @ (local[:3] / local[2])
+        expected = (wanted.x * size[0] - 3, (1 - wanted.y) * size[1] - 5)
+        assert abs(u - expected[0]) < 1e-3 and abs(v - expected[1]) < 1e-3, (fit, (u, v), expected)
+        assert abs(local[2] - wanted.z) < 1e-4, (local[2], wanted.z)
+
+
+def case_other_cameras_are_refused(actor: str) -> None:
+    shot.build(actor, {**shot.DEFAULTS})
+    for kind, word in (("ORTHO", "orthographic"), ("PANO", "panoramic")):
+        bpy.data.cameras["A"].type = kind
+        message = _render_error()
+        assert word in message and "'A'" in message and "perspective" in message, message
+
+
+def case_camera_that_is_not_linked(actor: str) -> None:
+    """A camera made after set-up is used as it stands in the frame, or refused; Refresh takes it in."""
+    shot.build(actor, {**shot.DEFAULTS})
+    scene = bpy.context.scene
+    late = bpy.data.objects.new("Late", bpy.data.cameras.new("Late"))
+    scene.collection.objects.link(late)
+    for frame, place in ((1, (1, -4, 0)), (2, (9, -4, 0))):
+        late.location, late.rotation_euler = place, (math.radians(90), 0, 0)
+        late.keyframe_insert("location", frame=frame)
+    scene.timeline_markers.clear()
+    scene.camera = late
+    assert import_module(f"{ADDON}.compositor").missing_links(scene) == ["Late"]
+    session = import_module(f"{ADDON}.session")
+    real, asked = session.Session.render, []
+
+    def record(self: Any, path: Any, controls: Any, camera: dict, *rest: Any) -> Any:
+        asked.append(camera)
+        return real(self, path, controls, camera, *rest)
+
+    session.Session.render = record
+    try:
+        message = _render_error()
+        assert "'Late'" in message if message else asked, message
+        assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}  # Refresh
+        assert _render_error() == ""
+    finally:
+        session.Session.render = real
+    for camera in asked:
+        assert abs(camera["world_to_camera"][3] + 1) < 1e-5, camera  # x = 1: frame 1
+
+
+def case_object_transform_turns_about_the_pelvis(actor: str) -> None:
+    """Turning, moving and scaling the rig's object moves the avatar as it moves the rig's own mesh."""
+    shot.build(actor, {**shot.DEFAULTS, "set_up": False})
+    rig = next(found for found in bpy.context.scene.objects if found.avatar.actor_path)
+    rig.parent = None
+    rig.matrix_world = mathutils.Matrix.LocRotScale(
+        (0.4, -0.3, 0.2), mathutils.Euler((0.2, 0.5, 2.0)), (1.5, 1.5, 1.5)
+    ) @ mathutils.Matrix.Rotation(math.radians(90), 4, "X")
+    rig.pose.bones[0].location = (0.1, 0.2, 0.3)
+    bpy.context.scene.frame_set(3)
+    graph = bpy.context.evaluated_depsgraph_get()
+    pose, session = import_module(f"{ADDON}.pose"), import_module(f"{ADDON}.session")
+    schema = session.current.actor(Path(actor)).schema
+    given = pose.read_controls(rig, rig.avatar.mesh, schema, graph)
+    assert abs(given.scale - 1.5) < 1e-5
+    bones = {bone.name: bone for bone in rig.evaluated_get(graph).pose.bones}
+    rotations = [_matrix(turn) for turn in given.controls["pose"]]
+    turned, placed = [], []
+    for index, name in enumerate(schema["joints"]):
+        bone = bones[name]
+        parents = [
+            schema["joints"].index(b.name) for b in bone.parent_recursive if b.name in schema["joints"]
+        ]
+        head = np.array(bone.bone.head_local)
+        if not parents:
+            turned.append(rotations[index])
+            placed.append(head + given.controls["transl"])
+        else:
+            above = parents[0]
+            turned.append(turned[above] @ rotations[index])
+            placed.append(
+                placed[above]
+                + turned[above] @ (head - np.array(bones[schema["joints"][above]].bone.head_local))
+            )
+        x, y, z = placed[index] * given.scale
+        seen = rig.matrix_world @ bone.matrix.translation
+        betas = np.array(given.controls.get("betas", [0.0]))
+        if not betas.any():
+            assert (mathutils.Vector((x, -z, y)) - seen).length < 1e-4, (name, (x, -z, y), seen)
+
+
+def case_uneven_scale_is_refused(actor: str) -> None:
+    shot.build(actor, {**shot.DEFAULTS})
+    next(o for o in bpy.context.scene.objects if o.avatar.actor_path).scale = (1, 2, 1)
+    assert "scaled unevenly" in _render_error()
+
+
+def case_set_up_is_reversible(actor: str) -> None:
+    """Compositor, layers, scenes and groups are what they were, for a fresh scene, a graded, a disabled one."""
+    for arrange in (lambda scene: None, _grade, _grade_and_switch_off):
+        shot.build(actor, {**shot.DEFAULTS, "set_up": False})
+        scene = bpy.context.scene
+        arrange(scene)
+        before = _picture_of(scene)
+        assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}
+        assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}  # again: a refresh, not a second merge
+        assert _picture_of(scene) != before
+        assert bpy.ops.avatar.remove_compositing() == {"FINISHED"}
+        after = _picture_of(scene)
+        if arrange.__name__ == "<lambda>" and bpy.app.version < (5, 0, 0):
+            for name in ("nodes", "links"):  # Blender 4 makes its default nodes, and keeps them switched off
+                before.pop(name), after.pop(name)
+        assert before == after, (before, after)
+        assert _render_error() == ""
+
+
+def case_merge_keeps_what_the_artist_graded(actor: str) -> None:
+    """The group goes between the artist's nodes and the output."""
+    shot.build(actor, {**shot.DEFAULTS, "set_up": False})
+    scene = bpy.context.scene
+    blur = _grade(scene)
+    assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}
+    compat = import_module(f"{ADDON}.compat")
+    group = compat.output_socket(compat.compositor_tree(scene)).links[0].from_node
+    assert group.bl_idname == "CompositorNodeGroup"
+    assert compat.named(group.inputs, "Scene").links[0].from_node.name == blur
+
+
+def case_soft_edge_has_no_dark_fringe(actor: str) -> None:
+    """Half transparent green before, behind and beside a cube: over, in the right order, premultiplied."""
+    shot.build(actor, {**shot.DEFAULTS})
+    scene = bpy.context.scene
+    session = import_module(f"{ADDON}.session")
+    height, width = shot.SIZE[1], shot.SIZE[0]
+    rgba = np.zeros((height, width, 4), np.float32)
+    rgba[..., 1] = rgba[..., 3] = 0.5
+    depth = np.full((height, width), 2.0, np.float32)
+    depth[height // 2 :] = 3.5  # behind the cube, whose face is 2.75 m away
+    planes = session.Planes(rgba, depth, np.zeros((height, width, 3), np.float32), rgba[..., 3])
+    scene.timeline_markers.clear()
+    shown = _still(scene, session, planes)
+    cube, sky = np.array([0.9, 0.4, 0.1, 1]), np.array([0.2, 0.3, 0.8, 1])
+    over = rgba[0, 0]
+    x, top, bottom = 56, height // 2 - 4, height // 2 + 4
+    np.testing.assert_allclose(shown[top, x], over + 0.5 * cube, atol=1e-3)
+    np.testing.assert_allclose(shown[bottom, x], cube, atol=1e-3)
+    np.testing.assert_allclose(shown[2, 2], over + 0.5 * sky, atol=1e-3)
+    np.testing.assert_allclose(shown[-2, 2], over + 0.5 * sky, atol=1e-3)
+    scene.render.film_transparent = True
+    shown = _still(scene, session, planes)
+    np.testing.assert_allclose(shown[top, x], over + 0.5 * cube, atol=1e-3)
+    np.testing.assert_allclose(shown[2, 2], over, atol=1e-3)
+
+
+def case_closer_actor_covers(actor: str) -> None:
+    """Two actors in one picture are sorted per pixel, and each has its own mask."""
+    layers = import_module(f"{ADDON}.layers")
+    near, far = np.full((1, 2), 1.0, np.float32), np.full((1, 2), 2.0, np.float32)
+    near[0, 1] = 3.0  # in the second pixel it is the other way round
+    red, green = np.zeros((1, 2, 4), np.float32), np.zeros((1, 2, 4), np.float32)
+    red[...], green[...] = (0.5, 0, 0, 0.5), (0, 1, 0, 1)
+    normals = np.zeros((1, 2, 3), np.float32)
+    picture = layers.combine(
+        [layers.Layer(red, near, normals), layers.Layer(green, far, normals)],
+        [red[..., 3], green[..., 3]],
+        2,
+        1,
+    )
+    np.testing.assert_allclose(picture.rgba[0], [(0.5, 0.5, 0, 1), (0, 1, 0, 1)])
+    np.testing.assert_allclose(picture.depth[0], [1, 2])
+    np.testing.assert_allclose(picture.masks[0][0], [0.5, 0])
+    np.testing.assert_allclose(picture.masks[1][0], [0.5, 1])
+
+
+def case_two_actors_have_two_masks(actor: str) -> None:
+    shot.build(actor, {**shot.DEFAULTS})
+    assert bpy.ops.avatar.load_actor(filepath=actor) == {"FINISHED"}
+    avatars = bpy.context.scene.avatar.avatars
+    names = import_module(f"{ADDON}.properties").mask_names(avatars)
+    assert len(set(names.values())) == 2, names
+    compositor = import_module(f"{ADDON}.compositor")
+    node = next(
+        node
+        for node in compositor._our_nodes(import_module(f"{ADDON}.compat").compositor_tree(bpy.context.scene))
+        if node.bl_idname == "CompositorNodeRLayers" and node.scene == avatars
+    )
+    assert set(names.values()) <= {socket.name for socket in node.outputs}, [s.name for s in node.outputs]
+    assert _render_error() == ""
+
+
+def case_hidden_actor_is_not_rendered(actor: str) -> None:
+    shot.build(actor, {**shot.DEFAULTS})
+    scene = bpy.context.scene
+    rig = next(o for o in scene.objects if o.avatar.actor_path)
+    rig.avatar.actor_path = actor.replace(".actor", "_missing.actor")
+    assert "does not exist" in _render_error()
+    rig.hide_render = True
+    assert _render_error() == ""
+    rig.hide_render = False
+    rig.users_collection[0].hide_render = True
+    assert _render_error() == ""
+
+
+def case_stand_in_casts_a_shadow_and_is_not_seen(actor: str) -> None:
+    shot.build(actor, {**shot.DEFAULTS, "set_up": False, "bare": True})
+    scene = bpy.context.scene
+    mesh = next(o for o in scene.objects if o.avatar.actor_path).avatar.mesh
+    assert not mesh.visible_camera and not mesh.hide_render  # Load Actor makes it one
+    bpy.ops.mesh.primitive_plane_add(size=40, location=(0, 3, 0), rotation=(math.radians(90), 0, 0))
+    bpy.ops.object.light_add(type="SUN", rotation=(math.radians(80), 0, math.radians(15)))
+    bpy.context.object.data.energy = 5
+    scene.render.use_compositing = False
+    scene.timeline_markers.clear()
+    scene.cycles.samples = 4
+    scene.cycles.max_bounces = 1
+    lit = _still(scene, None, None)
+    bpy.context.view_layer.objects.active = mesh
+    assert bpy.ops.avatar.stand_in() == {"FINISHED"}  # off
+    plain = _still(scene, None, None)
+    difference = plain[..., :3].mean(-1) - lit[..., :3].mean(-1)
+    assert (difference > 0.2).mean() > 0.01, difference.max()  # a shadow on the wall
+    height, width = difference.shape
+    chest = difference[height // 2 - 1 : height // 2 + 1, width // 2 - 1 : width // 2 + 1]
+    assert np.abs(chest).max() < 0.1, chest  # where the body stands there is wall
+
+
+def case_relative_path(actor: str) -> None:
+    shot.build(actor, {**shot.DEFAULTS})
+    rig = next(o for o in bpy.context.scene.objects if o.avatar.actor_path)
+    rig.avatar.actor_path = "//" + Path(actor).name
+    assert "save it first" in _render_error()
+    bpy.ops.wm.save_as_mainfile(filepath=str(Path(actor).with_name("relative.blend")), check_existing=False)
+    assert _render_error() == ""
+
+
+def case_wrong_rig_is_named(actor: str) -> None:
+    shot.build(actor, {**shot.DEFAULTS})
+    rig = next(o for o in bpy.context.scene.objects if o.avatar.actor_path)
+    rig.data.bones["head"].name = "skull"
+    message = _render_error()
+    assert "(head)" in message and rig.name in message, message
+
+
+def _render_error() -> str:
+    """Renders the first frame; the error's sentence, or nothing. A failed frame leaves no picture."""
+    scene = bpy.context.scene
+    scene.frame_start = scene.frame_end = 1
+    with tempfile.TemporaryDirectory() as folder:
+        scene.render.filepath = str(Path(folder) / "x")
+        bpy.ops.render.render(animation=True)
+        message = import_module(f"{ADDON}.failures").last()
+        assert bool(list(Path(folder).iterdir())) == (message == ""), message
+    return message
+
+
+def _still(scene: bpy.types.Scene, session: Any, planes: Any) -> np.ndarray:
+    """Frame 1 as [H, W, 4] floats, top row first; `planes` in place of what the worker would render."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "still.exr")
+        scene.frame_set(1)
+        scene.render.filepath = path
+        real = session.Session.render if session else None
+        if session:
+            session.Session.render = lambda *_, **__: planes
+        try:
+            bpy.ops.render.render(write_still=True)
+        finally:
+            if session:
+                session.Session.render = real
+        image = bpy.data.images.load(path)
+        image.colorspace_settings.name = "Non-Color"
+        width, height = image.size
+        values = np.empty(width * height * 4, np.float32)
+        image.pixels.foreach_get(values)
+        bpy.data.images.remove(image)
+    return values.reshape(height, width, 4)[::-1]
+
+
+def _grade(scene: bpy.types.Scene) -> str:
+    """A blur between render layers and output, and a viewer; returns the blur's name."""
+    compat = import_module(f"{ADDON}.compat")
+    tree = compat.make_compositor_tree(scene)
+    tree.nodes.clear()
+    layers, blur = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeBlur")
+    viewer = tree.nodes.new("CompositorNodeViewer")
+    compat.make_output(tree)
+    tree.links.new(layers.outputs["Image"], blur.inputs["Image"])
+    tree.links.new(blur.outputs["Image"], compat.output_socket(tree))
+    tree.links.new(blur.outputs["Image"], viewer.inputs[0])
+    return blur.name
+
+
+def _grade_and_switch_off(scene: bpy.types.Scene) -> None:
+    _grade(scene)
+    import_module(f"{ADDON}.compat").drop_compositor_tree(scene)
+
+
+def _picture_of(scene: bpy.types.Scene) -> dict[str, Any]:
+    """Everything that set-up touches, comparable."""
+    compat = import_module(f"{ADDON}.compat")
+    tree = compat.compositor_tree(scene) or getattr(scene, "node_tree", None)
+    return {
+        "scenes": bpy.data.scenes.keys(),
+        "groups": bpy.data.node_groups.keys(),
+        "on": compat.compositor_tree(scene) is not None,
+        "passes": {layer.name: layer.use_pass_z for layer in scene.view_layers},
+        "nodes": sorted((node.bl_idname, node.name) for node in tree.nodes) if tree else [],
+        "links": sorted(
+            (link.from_node.name, link.from_socket.identifier, link.to_node.name, link.to_socket.identifier)
+            for link in (tree.links if tree else [])
+        ),
+        "objects": sorted(scene.objects.keys()),
+    }
+
+
+def _matrix(turn: list[float]) -> np.ndarray:
+    vector = mathutils.Vector(turn)
+    return np.array(
+        mathutils.Matrix.Rotation(vector.length, 3, vector) if vector.length else mathutils.Matrix.Identity(3)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
