@@ -10,7 +10,6 @@ from PIL import Image
 from .character import EYES, LOWER_TEETH, TONGUE, UPPER_TEETH, Template, triangles
 from .texture import bake, colour, fractal, mix, step
 
-SIZE = 1024  # texels a side
 HAIR = colour(62, 40, 28)
 SKIN = colour(205, 150, 122)
 TROUSERS = colour(58, 66, 84)
@@ -20,9 +19,10 @@ _HAIRLINE = ((-0.06, -0.01, 0.05, 0.10, 0.14), (-0.065, -0.03, 0.035, 0.055, 0.0
 
 
 class _Texels(NamedTuple):
-    """Of every texel: rest position [S, S, 3], and shares [S, S] of part and region."""
+    """Of every texel: rest position [S, S, 3], fine noise there, number of the part, shares of regions."""
 
     position: np.ndarray
+    grain: np.ndarray
     part: np.ndarray
     head: np.ndarray
     hand: np.ndarray
@@ -40,22 +40,21 @@ def eye_centres(template: Template) -> np.ndarray:
     return np.stack([(ball.max((0, 1)) + ball.min((0, 1))) / 2 for ball in balls])
 
 
-def body_texture(template: Template) -> np.ndarray:
-    """[SIZE, SIZE, 3] float32, display sRGB."""
-    texels, eyes = _bake_regions(template), eye_centres(template)
-    labels = Image.open(template.uv_labels).resize((SIZE, SIZE), Image.Resampling.NEAREST)
+def body_texture(template: Template, size: int) -> np.ndarray:
+    """[size, size, 3] float32, display sRGB."""
+    texels, eyes = _bake_regions(template, size), eye_centres(template)
+    labels = Image.open(template.uv_labels).resize((size, size), Image.Resampling.NEAREST)
     label = np.asarray(labels)
     image = _skin(texels, eyes, label)
     image = _eyes_and_mouth(image, texels, eyes)
-    fine = fractal(texels.position * 60 + 5)
-    above = hairline(texels.position, eyes) + 0.014 * (fine - 0.5)
+    above = hairline(texels.position, eyes) + 0.014 * (texels.grain - 0.5)
     scalp = step(-0.004, 0.010, above) * (texels.head > 0.5) * (texels.part == 0) * (label != _LABELS["ear"])
     strands = fractal(texels.position * np.array([160, 25, 160]))
     image = mix(image, HAIR * (0.5 + 0.9 * strands)[..., None], scalp)
     return _covered(image, texels).clip(0, 1).astype(np.float32)
 
 
-def _bake_regions(template: Template) -> _Texels:
+def _bake_regions(template: Template, size: int) -> _Texels:
     w = template.weights55
     regions = np.stack(
         [
@@ -70,13 +69,14 @@ def _bake_regions(template: Template) -> _Texels:
     part = np.broadcast_to(template.skin_part[:, None, None], (*quads.shape, 1))
     _, corner_uv = triangles(quads, template.skin.corner_uv)
     _, corner_values = triangles(quads, np.concatenate([values, part], 2))
-    baked = bake(corner_uv, corner_values, SIZE)
-    return _Texels(baked[..., :3], np.round(baked[..., 6]), baked[..., 3], baked[..., 4], baked[..., 5])
+    baked = bake(corner_uv, corner_values, size)
+    head, hand, foot, part = np.moveaxis(baked[..., 3:], -1, 0)
+    return _Texels(baked[..., :3], fractal(baked[..., :3] * 60 + 5), np.round(part), head, hand, foot)
 
 
 def _skin(texels: _Texels, eyes: np.ndarray, label: np.ndarray) -> np.ndarray:
     p = texels.position
-    coarse, fine = fractal(p * 14), fractal(p * 60 + 5)
+    coarse, fine = fractal(p * 14), texels.grain
     image = SKIN * (0.86 + 0.22 * coarse + 0.1 * fine)[..., None]
     across = ((np.abs(p[..., 0]) - 0.04) / 0.02) ** 2
     cheek = np.exp(-across - ((p[..., 1] - eyes[0, 1] + 0.04) / 0.02) ** 2) * (p[..., 2] > 0.08)
@@ -99,8 +99,7 @@ def _skin(texels: _Texels, eyes: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def _eyes_and_mouth(image: np.ndarray, texels: _Texels, eyes: np.ndarray) -> np.ndarray:
-    p, part = texels.position, texels.part
-    fine = fractal(p * 60 + 5)
+    p, part, fine = texels.position, texels.part, texels.grain
     for number, eye in zip(EYES, eyes):
         q = p - eye
         radius, angle = np.hypot(q[..., 0], q[..., 1]), np.arctan2(q[..., 1], q[..., 0])

@@ -78,13 +78,13 @@ class Character:
 
 
 @cache
-def default_character() -> Character:
-    """Striped jumper with an emblem, trousers, sneakers, short hair."""
+def default_character(skin_size: int = 1024) -> Character:
+    """Striped jumper with an emblem, trousers, sneakers, short hair. skin_size: texels a side of the skin."""
     from .body_texture import body_texture
     from .clothes import make_clothes
 
     template = read_template_parts()
-    return Character(template.body, body_texture(template), make_clothes(template))
+    return Character(template.body, body_texture(template, skin_size), make_clothes(template))
 
 
 def read_template_parts() -> Template:

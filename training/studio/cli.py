@@ -74,7 +74,7 @@ def run(arguments: Namespace) -> int:
 def _subject(arguments: Namespace, work: Path) -> Subject:
     if arguments.blend is None:
         clips = tuple(arguments.motion.split(","))
-        return studio_subject(work, clips, arguments.frames, arguments.seed)
+        return studio_subject(work, clips, arguments.frames, arguments.seed, arguments.resolution)
     if not arguments.blend.is_file():
         raise StudioError(f"--blend {arguments.blend} is no file")
     return file_subject(

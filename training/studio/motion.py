@@ -29,7 +29,7 @@ _JITTER = {  # degrees of random turn per axis, by the joint's name without its 
     "hand": 8.0,
 }
 _MIDDLE = 0.85  # metres: height at which every pose has its middle
-_THINNED = 7  # every so many vertices stand for all where only the extent of a pose matters
+_POINTS = 1900  # vertices that stand for all where only the extent of a pose matters
 _LOOK = (12.0, 22.0, 7.0)  # degrees: largest nod, turn and tilt of the neck, and again of the head
 
 
@@ -77,7 +77,8 @@ def held_out(count: int) -> np.ndarray:
 
 def posed_points(body: Body, poses: Poses) -> np.ndarray:
     """[T, N, 3] metres, world: some of the vertices in all frames."""
-    rest, weights = torch.from_numpy(body.vertices[::_THINNED]), torch.from_numpy(body.weights[::_THINNED])
+    thinned = slice(None, None, max(1, len(body.vertices) // _POINTS))
+    rest, weights = torch.from_numpy(body.vertices[thinned]), torch.from_numpy(body.weights[thinned])
     joints, pose = torch.from_numpy(body.joints()), torch.from_numpy(poses.pose)
     transforms = relative_transforms(pose, joints, body.parents, torch.from_numpy(poses.transl))
     return np.stack([skin(rest, weights, frame).numpy() for frame in transforms])

@@ -34,9 +34,9 @@ class Subject:
     warnings: tuple[str, ...] = ()
 
 
-def studio_subject(folder: Path, clips: tuple[str, ...], frames: int, seed: int) -> Subject:
+def studio_subject(folder: Path, clips: tuple[str, ...], frames: int, seed: int, resolution: int) -> Subject:
     """The dressed default character; what Blender needs to build it goes into `folder`."""
-    character = default_character()
+    character = default_character(512 if resolution <= 512 else 1024)
     poses = centred(character.body, sample_poses(character.body, clips, frames, seed))
     write_character(folder, character, poses)
     scene = {"blend": None, "character": str(folder)}
