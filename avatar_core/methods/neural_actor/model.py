@@ -24,6 +24,7 @@ from .raycast import RayCaster
 from .shell import occupied_shell
 
 _TRAIN_STEP = 0.008  # metres
+_SEEN = 1e-4  # weight below which a sample's colour does not matter
 _SHELL_EVERY = 500  # steps between prunings of the space around the body
 _SHELL_POSES = 5
 
@@ -122,5 +123,7 @@ class Model(nn.Module):
         code = points.interpolate(self.field.surface_code(posed.rotations))
         density, features, offset = self.field.density(points.points, points.height, code)
         weight = weights(density, samples.step, ray)
-        rgb = accumulate(weight, self.field.colours(features, points.facing), ray, len(origins))
+        seen = torch.nonzero(weight.detach() > _SEEN).squeeze(1)
+        colours = self.field.colours(features[seen], points.facing[seen])
+        rgb = accumulate(weight[seen], colours, ray[seen], len(origins))
         return rgb, accumulate(weight, None, ray, len(origins)), offset

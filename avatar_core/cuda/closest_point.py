@@ -1,0 +1,136 @@
+"""The closest point of a triangle mesh: a native tree, or an exact search with PyTorch and SciPy without a compiler."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .loader import library, pointer
+from .threads import parallel, thread_count
+
+_CANDIDATES = (8, 32, 128, 512, 2048)  # triangles tried per point by the reference, widened until the answer is proved
+_CHUNK = 16384
+
+
+class TriangleBVH:
+    """A mesh that answers closest-point queries on the CPU.
+
+    vertices: [V, 3] float32 finite; faces: [F, 3] integers, F > 0. Raises ValueError. Degenerate triangles count as the
+    segment or point that they are.
+    """
+
+    def __init__(self, vertices: Tensor, faces: Tensor) -> None:
+        if vertices.dim() != 2 or vertices.shape[1] != 3 or vertices.dtype != torch.float32:
+            raise ValueError(f"vertices must be [V, 3] float32, got {tuple(vertices.shape)} {vertices.dtype}")
+        if faces.dim() != 2 or faces.shape[1] != 3 or len(faces) == 0 or faces.is_floating_point():
+            raise ValueError(f"faces must be [F, 3] integers with F > 0, got {tuple(faces.shape)} {faces.dtype}")
+        if vertices.device.type != "cpu" or faces.device.type != "cpu":
+            raise ValueError("the closest point is computed on the CPU; move vertices and faces there")
+        if not bool(torch.isfinite(vertices).all()):
+            raise ValueError("vertices must be finite")
+        if int(faces.min()) < 0 or int(faces.max()) >= len(vertices):
+            raise ValueError(f"faces point outside of the {len(vertices)} vertices")
+        self.vertices, self.faces = vertices.contiguous(), faces.contiguous()
+        self._native = library()
+        if self._native is not None:
+            self._build(self._native)
+
+    def closest(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """For points [N, 3] float32: squared distance [N] (m^2), face [N] int64, barycentrics [N, 3] of the closest
+        point. A point that is not a number gets face 0 and an infinite distance."""
+        if points.dim() != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
+            raise ValueError(f"points must be [N, 3] float32, got {tuple(points.shape)} {points.dtype}")
+        points = points.detach().contiguous()
+        if self._native is None:
+            distance2, face, bary = self._reference(points)
+        else:
+            count = len(points)
+            distance2, bary = points.new_empty(count), points.new_empty(count, 3)
+            face = torch.empty(count, dtype=torch.int64)
+            arguments = pointer(self._nodes), pointer(self._leaves), pointer(points), pointer(distance2)
+            parallel(self._native.closest_query, (*arguments, pointer(face), pointer(bary)), count, least=512)
+        lost = face < 0
+        return distance2.masked_fill(lost, torch.inf), face.masked_fill(lost, 0), bary
+
+    def _build(self, native: ctypes.CDLL) -> None:
+        count = len(self.faces)
+        for name in ("closest_node_bytes", "closest_leaf_bytes"):
+            getattr(native, name).restype = ctypes.c_longlong
+        self._nodes = torch.empty(count * native.closest_node_bytes(), dtype=torch.uint8)
+        self._leaves = torch.empty(count * native.closest_leaf_bytes(), dtype=torch.uint8)
+        boxes, order = torch.empty(count, 6), torch.empty(count, dtype=torch.int32)
+        faces = self.faces.to(torch.int32)
+        native.closest_build(
+            pointer(self.vertices),
+            pointer(faces),
+            ctypes.c_longlong(count),
+            pointer(boxes),
+            pointer(order),
+            pointer(self._nodes),
+            pointer(self._leaves),
+        )
+
+    @cached_property
+    def _corners(self) -> Tensor:
+        """[F, 3, 3]"""
+        return self.vertices[self.faces]
+
+    def _reference(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Candidates are the triangles with the nearest centres. Their best is proved when it is not farther than the
+        farthest centre minus the largest triangle's radius; the rest is asked again with more candidates."""
+        from scipy.spatial import cKDTree
+
+        if not hasattr(self, "_tree"):
+            centres = self._corners.mean(1)
+            self._radius = float((self._corners - centres[:, None]).norm(dim=2).max())
+            self._tree = cKDTree(centres.numpy())
+        distance2 = torch.full((len(points),), torch.inf)
+        face = torch.full((len(points),), -1)
+        bary = torch.zeros(len(points), 3)
+        todo = torch.nonzero(torch.isfinite(points).all(1)).squeeze(1)
+        for count in (*_CANDIDATES, len(self.faces)):
+            count = min(count, len(self.faces))
+            open_parts = []
+            for part in todo.split(max(1, _CHUNK * _CANDIDATES[0] // count)):
+                far, near = self._tree.query(points[part].numpy(), count, workers=thread_count())
+                near = torch.as_tensor(near).view(len(part), count)
+                found2, which, weights = closest_of(points[part, None], self._corners[near])
+                face[part] = near.gather(1, which[:, None]).squeeze(1)
+                distance2[part], bary[part] = found2, weights
+                bound = torch.as_tensor(far, dtype=torch.float32).view(len(part), count)[:, -1] - self._radius
+                open_parts.append(part[found2.sqrt() > bound])
+            todo = torch.cat(open_parts) if open_parts else todo
+            if todo.numel() == 0 or count == len(self.faces):
+                break
+        return distance2, face, bary
+
+
+def closest_of(points: Tensor, corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The closest of K triangles to each point, any float type: the definition.
+
+    points: [N, 1, 3]; corners: [N or 1, K, 3, 3]. Returns squared distance [N], index [N] into K, barycentrics [N, 3].
+    """
+    a = corners[..., 0, :]
+    e1, e2, p = corners[..., 1, :] - a, corners[..., 2, :] - a, points - a
+    ee, ef, ff = (e1 * e1).sum(-1), (e1 * e2).sum(-1), (e2 * e2).sum(-1)
+    ep, fp = (e1 * p).sum(-1), (e2 * p).sum(-1)
+    inverse = 1 / (ee * ff - ef * ef).clamp(min=1e-30)
+    s, t = (ff * ep - ef * fp) * inverse, (ee * fp - ef * ep) * inverse
+    zero = torch.zeros_like(s)
+    u1 = (ep / ee.clamp(min=1e-30)).clamp(0, 1)
+    v2 = (fp / ff.clamp(min=1e-30)).clamp(0, 1)
+    u3 = ((ff - ef + ep - fp) / (ee - 2 * ef + ff).clamp(min=1e-30)).clamp(0, 1)
+    inside = (s >= 0) & (t >= 0) & (s + t <= 1)
+    us, vs = torch.stack([s, u1, zero, u3]), torch.stack([t, zero, v2, 1 - u3])
+    offset = p - us[..., None] * e1 - vs[..., None] * e2  # [4, N, K, 3]
+    distance2 = (offset * offset).sum(-1)
+    distance2[0].masked_fill_(~inside, torch.inf)
+    best, kind = distance2.min(0)  # [N, K]
+    result, which = best.min(1)
+    kind = kind.gather(1, which[:, None])
+    u = us.gather(0, kind.expand(-1, us.shape[2])[None])[0].gather(1, which[:, None]).squeeze(1)
+    v = vs.gather(0, kind.expand(-1, vs.shape[2])[None])[0].gather(1, which[:, None]).squeeze(1)
+    return result, which, torch.stack([1 - u - v, u, v], 1)
