@@ -25,7 +25,7 @@ from .shell import occupied_shell
 
 _TRAIN_STEP = 0.008  # metres
 _SEEN = 1e-4  # weight below which a sample's colour does not matter
-_SHELL_EVERY = 500  # steps between prunings of the space around the body
+_SHELL_EVERY = 250  # steps between prunings of the space around the body
 _SHELL_POSES = 5
 
 
