@@ -135,7 +135,7 @@ class Capture:
                 if picture.mode != "RGBA" or picture.size != (view.width, view.height):
                     raise CaptureError(f"{path} {_wrong_kind(picture, view)}")
                 return np.asarray(picture)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise CaptureError(f"{path} cannot be read: {error}") from error
 
     def image_problem(self, camera: int, frame: int) -> str | None:
@@ -266,7 +266,7 @@ def _camera(path: Path, number: int, data: Any) -> CaptureCamera:
         )
     try:
         camera = Camera.from_dict(data)
-    except AvatarError as error:
+    except (AvatarError, OverflowError) as error:
         raise CaptureError(f"{where} ('{name}'): {error}") from error
     return CaptureCamera(name, camera, _split(where, data))
 
@@ -281,7 +281,7 @@ def _frame(path: Path, number: int, data: Any, body: Body) -> CaptureFrame:
     values = {key: data.get(key, []) for key in ("pose", "transl", "betas", "expression")}
     try:
         controls = body_schema(body).check(Controls.from_dict(values))
-    except ControlError as error:
+    except (ControlError, OverflowError) as error:
         raise CaptureError(f"{where}: {error}") from error
     if values["pose"] == [] or values["transl"] == []:
         raise CaptureError(f"{where} has no '{'transl' if values['pose'] else 'pose'}'")

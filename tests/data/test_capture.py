@@ -127,6 +127,8 @@ WRONG = {
     ),
     "pose NaN": (first_frame("pose", [[float("nan")] * 3] * 2), "frame 0: control 'pose' holds NaN"),
     "no pose": (first_frame("pose", []), "frame 0 has no 'pose'"),
+    "pose huge": (first_frame("pose", [[10**400, 0, 0]] * 2), "frame 0: .*too large"),
+    "camera huge": (first_camera("K", [10**400] * 9), "camera 0 .*too large"),
     "pose in text": (first_frame("pose", "up"), "frame 0: control 'pose' must hold numbers"),
     "millimetres": (first_frame("transl", [0, 3e6, 0]), "frame 0 holds values beyond"),
     "betas": (first_frame("betas", [0] * 9), "frame 0: control 'betas'"),

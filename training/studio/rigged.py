@@ -62,7 +62,8 @@ def clear_stage(character: Character, keep_light: bool) -> None:
         above = thing
         while above.parent is not None and above.name not in shown:
             above = above.parent
-        if above.name not in shown and not (keep_light and thing.type in ("LIGHT", "LIGHT_PROBE")):
+        lit = thing.type in ("LIGHT", "LIGHT_PROBE")
+        if not keep_light if lit else above.name not in shown:
             thing.hide_render = True
 
 
