@@ -60,8 +60,11 @@ class Actor:
         tensors = actor_file.read_tensors(path)
         stored = {name[len(_BODY) :]: array for name, array in tensors.items() if name.startswith(_BODY)}
         body = Body.from_tensors(stored, document.get("body"))
-        with torch.device("meta"):
-            expected = {name: tuple(value.shape) for name, value in method.Model(config, body).state_dict().items()}
+        try:
+            with torch.device("meta"):  # shapes without memory
+                expected = {name: tuple(value.shape) for name, value in method.Model(config, body).state_dict().items()}
+        except (ValueError, TypeError, RuntimeError, OverflowError, ArithmeticError) as error:
+            raise ActorFileError(f"{path}: its config makes no model ({error})") from error
         for name, shape in expected.items():
             found = header.shapes.get(_MODEL + name)
             if found != shape:

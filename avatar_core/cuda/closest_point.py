@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,7 +12,11 @@ from torch import Tensor
 from .loader import library, pointer
 from .threads import parallel, thread_count
 
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
 _CANDIDATES = (8, 32, 128, 512, 2048)  # triangles tried per point by the reference, widened until the answer is proved
+_CUTS = 4  # times that a large triangle is cut into four
 _CHUNK = 16384
 
 
@@ -74,38 +79,56 @@ class TriangleBVH:
         )
 
     @cached_property
-    def _corners(self) -> Tensor:
-        """[F, 3, 3]"""
-        return self.vertices[self.faces]
-
-    def _reference(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Candidates are the triangles with the nearest centres. Their best is proved when it is not farther than the
-        farthest centre minus the largest triangle's radius; the rest is asked again with more candidates."""
+    def _pieces(self) -> tuple[cKDTree, Tensor, float]:
+        """For the reference: a tree of the centres of triangles of even size, large ones cut up; the face of each
+        piece; and the largest distance from a piece's centre to its corners."""
         from scipy.spatial import cKDTree
 
-        if not hasattr(self, "_tree"):
-            centres = self._corners.mean(1)
-            self._radius = float((self._corners - centres[:, None]).norm(dim=2).max())
-            self._tree = cKDTree(centres.numpy())
+        corners, face = self.vertices[self.faces], torch.arange(len(self.faces))
+        limit = _radii(corners).median()
+        for _ in range(_CUTS):
+            large = _radii(corners) > limit
+            corners = torch.cat([corners[~large], _quarters(corners[large])])
+            face = torch.cat([face[~large], face[large].repeat_interleave(4)])
+        return cKDTree(corners.mean(1).numpy()), face, float(_radii(corners).max())
+
+    def _reference(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Candidates are the triangles with the nearest pieces. Their best is proved when it is not farther than the
+        farthest piece's centre minus the largest radius; the rest is asked again with more candidates."""
+        tree, faces, radius = self._pieces
+        corners = self.vertices[self.faces]
         distance2 = torch.full((len(points),), torch.inf)
         face = torch.full((len(points),), -1)
         bary = torch.zeros(len(points), 3)
         todo = torch.nonzero(torch.isfinite(points).all(1)).squeeze(1)
-        for count in (*_CANDIDATES, len(self.faces)):
-            count = min(count, len(self.faces))
+        for count in (*_CANDIDATES, len(faces)):
+            count = min(count, len(faces))
             open_parts = []
             for part in todo.split(max(1, _CHUNK * _CANDIDATES[0] // count)):
-                far, near = self._tree.query(points[part].numpy(), count, workers=thread_count())
-                near = torch.as_tensor(near).view(len(part), count)
-                found2, which, weights = closest_of(points[part, None], self._corners[near])
+                far, near = tree.query(points[part].numpy(), count, workers=thread_count())
+                near = faces[torch.as_tensor(near).view(len(part), count)]
+                found2, which, weights = closest_of(points[part, None], corners[near])
                 face[part] = near.gather(1, which[:, None]).squeeze(1)
                 distance2[part], bary[part] = found2, weights
-                bound = torch.as_tensor(far, dtype=torch.float32).view(len(part), count)[:, -1] - self._radius
+                bound = torch.as_tensor(far, dtype=torch.float32).view(len(part), count)[:, -1] - radius
                 open_parts.append(part[found2.sqrt() > bound])
             todo = torch.cat(open_parts) if open_parts else todo
-            if todo.numel() == 0 or count == len(self.faces):
+            if todo.numel() == 0 or count == len(faces):
                 break
         return distance2, face, bary
+
+
+def _radii(corners: Tensor) -> Tensor:
+    """From the centre to the farthest corner: [F, 3, 3] to [F]."""
+    return (corners - corners.mean(1, keepdim=True)).norm(dim=2).amax(1)
+
+
+def _quarters(corners: Tensor) -> Tensor:
+    """Each triangle cut at the middles of its edges: [F, 3, 3] to [4 F, 3, 3], four in a row."""
+    a, b, c = corners.unbind(1)
+    ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+    parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+    return torch.stack([torch.stack(part, 1) for part in parts], 1).reshape(-1, 3, 3)
 
 
 def closest_of(points: Tensor, corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:

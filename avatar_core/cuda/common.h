@@ -23,4 +23,5 @@ typedef int i32;
 
 AC_HD float ac_min(float a, float b) { return a < b ? a : b; }
 AC_HD float ac_max(float a, float b) { return a > b ? a : b; }
-AC_HD float ac_clamp01(float a) { return ac_min(1.0f, ac_max(0.0f, a)); }
+// NaN becomes 0.
+AC_HD float ac_clamp01(float a) { return ac_min(ac_max(a, 0.0f), 1.0f); }

@@ -84,7 +84,7 @@ class _Level(ctypes.Structure):
 def hash_grid(points: Tensor, table: Tensor, spec: HashGridSpec) -> Tensor:
     """Features of points: [N, levels * features], level by level. Differentiable with respect to both tensors.
 
-    points: [N, 3] in [0, 1] (clamped). table: [spec.parameters, features]. Native for float32 on the CPU with two
+    points: [N, 3] in [0, 1] (clamped; NaN counts as 0). table: [spec.parameters, features]. Native for float32 on the CPU with two
     features, else the reference. Raises ValueError for other shapes.
     """
     _check(points, table, spec)
@@ -98,9 +98,10 @@ def hash_grid_reference(points: Tensor, table: Tensor, spec: HashGridSpec) -> Te
     """The definition, in PyTorch, for any float type and device."""
     _check(points, table, spec)
     outputs = []
+    points = points.nan_to_num(0.0).clamp(0, 1)
     corners = torch.tensor([[c & 1, c >> 1 & 1, c >> 2 & 1] for c in range(8)], device=points.device)
     for level in range(spec.levels):
-        position = points.clamp(0, 1) * spec.scales[level] + 0.5
+        position = points * spec.scales[level] + 0.5
         cell = position.detach().floor()
         fraction = (position - cell)[:, None]  # [N, 1, 3]
         grid = cell.long()[:, None] + corners  # [N, 8, 3]
