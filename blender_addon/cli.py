@@ -165,8 +165,8 @@ def _render_frame(scene: bpy.types.Scene, number: int, target: Path) -> None:
     try:
         with bpy.context.temp_override(scene=scene):
             result = bpy.ops.render.render(animation=True, scene=scene.name)
-        if failures.last():
-            raise RuntimeError(failures.last())
+        for sentence in failures.found():
+            raise RuntimeError(sentence)
         if "FINISHED" not in result or not written.is_file():
             raise RuntimeError("the render was stopped")
         written.replace(target)

@@ -19,6 +19,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 _current = ""  # why the frame that is being rendered has failed
+_all: list[str] = []  # why frames of this render have failed, first to last
 _stopped = False  # Blender was sent its one Ctrl-C
 
 
@@ -26,10 +27,11 @@ def failed(sentence: str) -> None:
     """Told by the engine, from the thread that renders."""
     global _current, _stopped
     _current = sentence
+    _all.append(sentence)
     if not bpy.app.background:
         bpy.app.timers.register(_show)
     elif signal.getsignal(signal.SIGINT) is not None:
-        pass  # Python's own handler: the module bpy, whose script asks last()
+        pass  # Python's own handler: the module bpy, whose script asks found()
     elif not _stopped:
         _stopped = True
         signal.raise_signal(signal.SIGINT)
@@ -37,23 +39,31 @@ def failed(sentence: str) -> None:
         atexit.register(os._exit, 1)  # Blender forgot the first stop when it began the next render
 
 
-def last() -> str:
-    """Why the frame rendered last has failed; empty where it has not."""
-    return _current
+def found() -> list[str]:
+    """Why frames of the last render or animation have failed, first to last. Scripts ask this: the result of
+    bpy.ops.render.render does not tell."""
+    return list(_all)
 
 
 def register() -> None:
-    bpy.app.handlers.render_pre.append(_begin)
+    bpy.app.handlers.render_init.append(_begin)
+    bpy.app.handlers.render_pre.append(_begin_frame)
     bpy.app.handlers.render_write.append(_discard)
 
 
 def unregister() -> None:
-    bpy.app.handlers.render_pre.remove(_begin)
+    bpy.app.handlers.render_pre.remove(_begin_frame)
+    bpy.app.handlers.render_init.remove(_begin)
     bpy.app.handlers.render_write.remove(_discard)
 
 
 @persistent
 def _begin(*_: object) -> None:
+    _all.clear()
+
+
+@persistent
+def _begin_frame(*_: object) -> None:
     global _current
     _current = ""
 

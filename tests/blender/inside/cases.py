@@ -1,4 +1,4 @@
-"""What can only be asked inside Blender. Argument: the actor file. Prints JSON for each case: {"case", "error"}."""
+"""What can only be asked inside Blender. Argument: the actor file. Prints one line of JSON for each case."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import bpy
 import mathutils
 import numpy as np
 import shot
+from values import SIZE
 
 ADDON = "bl_ext.user_default.neural_avatars"
 
@@ -151,7 +152,7 @@ def case_uneven_scale_is_refused(actor: str) -> None:
 
 
 def case_set_up_is_reversible(actor: str) -> None:
-    """Compositor, layers, scenes and groups are what they were, for a fresh scene, a graded, a disabled one."""
+    """Compositor, layers, scenes and groups are what they were: fresh, graded, and switched off."""
     for arrange in (lambda scene: None, _grade, _grade_and_switch_off):
         shot.build(actor, {**shot.DEFAULTS, "set_up": False})
         scene = bpy.context.scene
@@ -186,7 +187,7 @@ def case_soft_edge_has_no_dark_fringe(actor: str) -> None:
     shot.build(actor, {**shot.DEFAULTS})
     scene = bpy.context.scene
     session = import_module(f"{ADDON}.session")
-    height, width = shot.SIZE[1], shot.SIZE[0]
+    height, width = SIZE[1], SIZE[0]
     rgba = np.zeros((height, width, 4), np.float32)
     rgba[..., 1] = rgba[..., 3] = 0.5
     depth = np.full((height, width), 2.0, np.float32)
@@ -303,7 +304,7 @@ def _render_error() -> str:
     with tempfile.TemporaryDirectory() as folder:
         scene.render.filepath = str(Path(folder) / "x")
         bpy.ops.render.render(animation=True)
-        message = import_module(f"{ADDON}.failures").last()
+        message = "".join(import_module(f"{ADDON}.failures").found())
         assert bool(list(Path(folder).iterdir())) == (message == ""), message
     return message
 

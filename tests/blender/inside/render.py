@@ -12,12 +12,14 @@ import importlib
 
 import bpy
 
+ADDON = "bl_ext.user_default.neural_avatars"
+
 
 def main(arguments: list[str]) -> int:
     kind, path, *rest = arguments
     bpy.ops.wm.open_mainfile(filepath=path)
     if kind == "command":
-        return importlib.import_module("bl_ext.user_default.neural_avatars.cli").run(rest)
+        return importlib.import_module(f"{ADDON}.cli").run(rest)
     scene = bpy.context.scene
     if kind == "avatars":
         scene.avatar.avatars.render.resolution_x = scene.render.resolution_x
@@ -38,4 +40,4 @@ def main(arguments: list[str]) -> int:
     except RuntimeError as error:
         print(error, flush=True)
         return 1
-    return 0
+    return 1 if importlib.import_module(f"{ADDON}.failures").found() else 0

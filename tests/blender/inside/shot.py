@@ -11,11 +11,8 @@ import math
 
 import bpy
 import mathutils
+from values import SIZE, SLIDES, STEPS, TURNS
 
-SIZE = (96, 64)
-TURNS = {1: 0.0, 2: 0.4, 3: 0.8}  # radians of the left shoulder about z at each frame
-STEPS = {1: 0.0, 2: 0.15, 3: 0.3}  # metres of the carrier along x
-SLIDES = {1: 0.0, 2: 0.05, 3: 0.1}  # metres of camera B along x
 DEFAULTS = {
     "frames": 3,
     "border": None,

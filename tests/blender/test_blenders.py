@@ -1,0 +1,290 @@
+"""The extension in real Blenders: what an artist, and a farm, get.
+
+Run in the bpy module of this Python and in every executable that BLENDER names. The pictures are compared
+with avatar_core called directly, with the controls and cameras that the worker was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blenders import EXTENSION, Studio
+from inside.values import SIZE, SLIDES, STEPS, TURNS
+
+from avatar_core.actor import Actor
+from avatar_core.camera import Camera
+from avatar_core.controls import Controls
+from avatar_core.frame import Frame
+
+STEP = 1 / 255  # of a picture's colours
+
+
+@pytest.fixture(scope="session")
+def cases(studio: Studio) -> dict[str, str]:
+    """The cases of inside/cases.py, each with its traceback or nothing."""
+    done = studio.script("cases", str(studio.actor))
+    found = [
+        json.loads(line.removeprefix("CASE "))
+        for line in done.stdout.splitlines()
+        if line.startswith("CASE ")
+    ]
+    assert found and done.returncode == 0, done.stdout + done.stderr
+    return {case["case"]: case["error"] for case in found}
+
+
+@pytest.fixture(scope="session")
+def shot(studio: Studio) -> Path:
+    return studio.build("shot", motion_blur=True)
+
+
+@pytest.fixture(scope="session")
+def animation(studio: Studio, shot: Path) -> tuple[list[np.ndarray], list[dict]]:
+    """`-b -a` of the shot: the pictures, and what the worker was asked for."""
+    worker, log = studio.logged_worker("animation")
+    done = studio.animate(shot, "animation_", worker)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [picture(studio, "animation_", frame) for frame in (1, 2, 3)], requests(log)
+
+
+@pytest.fixture(scope="session")
+def actor(tiny_actor: Path) -> Actor:
+    return Actor.load(tiny_actor)
+
+
+CASES = re.findall(
+    r"^def case_(\w+)", (Path(__file__).parent / "inside" / "cases.py").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_inside(cases: dict[str, str], name: str) -> None:
+    assert not cases[name], cases[name]
+
+
+def test_pose_of_every_frame_is_the_evaluated_one(
+    animation: tuple[list[np.ndarray], list[dict]], actor: Actor
+) -> None:
+    """Keys, a constraint, an animated parent and a shape key; motion blur makes no frame twice."""
+    _, asked = animation
+    assert len(asked) == 3
+    joints = actor.schema.joints
+    left, right = joints.index("left_shoulder"), joints.index("right_shoulder")
+    for frame, request in zip((1, 2, 3), asked):
+        pose = np.array(request["controls"]["pose"])
+        np.testing.assert_allclose(pose[left], [0, 0, TURNS[frame]], atol=1e-5)
+        np.testing.assert_allclose(pose[right], [0, 0, TURNS[frame]], atol=1e-5)
+        rest = [i for i in range(len(joints)) if i not in (left, right)]
+        assert np.abs(pose[rest]).max() < 1e-5
+        np.testing.assert_allclose(request["controls"]["transl"], [STEPS[frame], 0, 0], atol=1e-5)
+        if actor.schema.betas:
+            assert request["controls"]["betas"][0] == pytest.approx(frame - 1)
+
+
+def test_camera_follows_the_markers(animation: tuple[list[np.ndarray], list[dict]]) -> None:
+    _, asked = animation
+    places = [Camera.from_dict(request["camera"]).position for request in asked]
+    np.testing.assert_allclose(places[0], [0, 0, 4], atol=1e-5)
+    np.testing.assert_allclose(places[1], [0, 0, 4], atol=1e-5)
+    np.testing.assert_allclose(places[2], [0.5 + SLIDES[3], 0.3, 4], atol=1e-5)
+
+
+def test_picture_is_the_set_and_the_actor_by_depth(
+    studio: Studio, shot: Path, animation: tuple[list[np.ndarray], list[dict]], actor: Actor
+) -> None:
+    """Every pixel of every frame, the soft edges included."""
+    pictures, asked = animation
+    done = studio.script("render", "set", str(shot), str(studio.folder / "set_"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for frame, (shown, request) in enumerate(zip(pictures, asked), 1):
+        plates = channels(studio.folder / f"set_{frame:04d}.exr")
+        plate, depth = pixels(plates, "ViewLayer.Combined"), plates["ViewLayer.Depth.Z"]
+        person = direct(actor, request)
+        before = person.depth < depth
+        over = person.rgba + (1 - person.rgba[..., 3:]) * plate
+        behind = plate + (1 - plate[..., 3:]) * person.rgba
+        np.testing.assert_allclose(shown, np.where(before[..., None], over, behind), atol=STEP)
+        covered = person.rgba[..., 3] > 0.5
+        assert (before & covered).sum() > 50 and (~before & covered).sum() > 5  # seen, and hidden by the cube
+
+
+def test_passes_are_what_avatar_core_renders(studio: Studio, shot: Path, actor: Actor) -> None:
+    """Bit for bit, in each of two view layers."""
+    two = studio.build("two_layers", layers=2, frames=1)
+    worker, log = studio.logged_worker("passes")
+    done = studio.script("render", "avatars", str(two), str(studio.folder / "passes_"), worker=worker)
+    assert done.returncode == 0, done.stdout + done.stderr
+    planes = channels(studio.folder / "passes_0001.exr")
+    asked = requests(log)
+    assert len(asked) == 2
+    person = direct(actor, asked[0])
+    assert person.mask.max() > 0.9
+    x, y, z = (person.normal[..., i] for i in range(3))
+    for layer in ("ViewLayer", "Second 1"):
+        np.testing.assert_array_equal(pixels(planes, f"{layer}.Combined"), person.rgba)
+        np.testing.assert_array_equal(planes[f"{layer}.Depth.Z"], person.depth)
+        np.testing.assert_array_equal(planes[f"{layer}.Mask.tiny.X"], person.mask)
+        for axis, plane in zip("XYZ", (x, -z, y)):  # y up to z up
+            np.testing.assert_array_equal(planes[f"{layer}.Normal.{axis}"], plane)
+
+
+def test_two_view_layers_in_one_picture(studio: Studio) -> None:
+    """A second view layer costs a render of its own and changes nothing in the picture of the first."""
+    done = studio.animate(studio.build("layers", layers=2, frames=1), "layers_")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = studio.animate(studio.build("layer", frames=1), "layer_")
+    assert done.returncode == 0, done.stdout + done.stderr
+    np.testing.assert_array_equal(picture(studio, "layers_", 1), picture(studio, "layer_", 1))
+
+
+@pytest.mark.parametrize("percent", [100, 50])
+@pytest.mark.parametrize("border", [(0.3, 0.2, 0.7, 0.9), (1 / 3, 1 / 7, 0.777, 0.999)])
+def test_border_and_percentage(studio: Studio, border: tuple[float, ...], percent: int) -> None:
+    """The same pixels as in the whole picture, cropped or in place."""
+    name = f"border_{percent}_{border[0]:.2f}"
+    options = {"frames": 1, "bare": True, "percent": percent}
+    whole = still(studio, f"{name}_whole", **options)
+    width, height = SIZE[0] * percent // 100, SIZE[1] * percent // 100
+    assert whole.shape == (height, width, 4)
+    left, bottom, right, top = (
+        int(np.float32(b) * np.float32(s)) for b, s in zip(border, (width, height) * 2)
+    )
+    part = whole[height - top : height - bottom, left:right]
+    assert (np.abs(part - part[0, 0]).max(-1) > 0.05).any()  # somebody is in it
+    cropped = still(studio, f"{name}_crop", border=border, crop=True, **options)
+    np.testing.assert_allclose(cropped, part, atol=STEP)
+    placed = still(studio, f"{name}_place", border=border, crop=False, **options)
+    assert placed.shape == whole.shape
+    np.testing.assert_allclose(placed[height - top : height - bottom, left:right], part, atol=STEP)
+
+
+def test_worker_that_dies_once_is_not_noticed(studio: Studio, shot: Path, animation: tuple) -> None:
+    worker, log = studio.logged_worker("once", 2, 2)
+    done = studio.animate(shot, "once_", worker)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(requests(log)) == 4
+    for frame, expected in zip((1, 2, 3), animation[0]):
+        np.testing.assert_array_equal(picture(studio, "once_", frame), expected)
+
+
+def test_worker_that_keeps_dying_stops_the_render(studio: Studio, shot: Path) -> None:
+    """Exit code 1, the sentence, the frames before it stay, the failed one leaves no picture."""
+    worker, _ = studio.logged_worker("dying", 2, 99)
+    done = studio.animate(shot, "dying_", worker)
+    assert "The avatar worker ended twice during 'render'" in done.stdout + done.stderr
+    assert (studio.folder / "dying_0001.exr").exists()
+    assert not (studio.folder / "dying_0002.exr").exists()
+    assert done.returncode == 1
+
+
+def test_missing_interpreter(studio: Studio, shot: Path) -> None:
+    done = studio.animate(shot, "missing_", worker="/nowhere/python -m avatar_core.worker")
+    assert done.returncode == 1
+    assert "cannot be started: /nowhere/python does not exist" in done.stdout + done.stderr
+    assert not list(studio.folder.glob("missing_*"))
+
+
+def test_no_interpreter_set(studio: Studio, shot: Path) -> None:
+    done = studio.animate(shot, "unset_", worker="")
+    assert done.returncode == 1
+    assert "No Python with avatar-core is set" in done.stdout + done.stderr
+
+
+def test_farm_command_renders_and_resumes(studio: Studio, shot: Path, animation: tuple) -> None:
+    output = str(studio.folder / "farm" / "shot_####")
+    done = studio.avatar(shot, "render", "--frames", "1-2", "--output", output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = (studio.folder / "farm" / f"shot_000{frame}.exr" for frame in (1, 2))
+    np.testing.assert_array_equal(pixels(channels(first)), animation[0][0])
+    written = first.stat().st_mtime_ns
+    second.unlink()
+    worker, log = studio.logged_worker("resume")
+    done = studio.avatar(shot, "render", "--frames", "1-3", "--output", output, "--resume", worker=worker)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert first.stat().st_mtime_ns == written
+    assert len(requests(log)) == 2
+    assert sorted(path.name for path in first.parent.iterdir()) == [
+        f"shot_000{frame}.exr" for frame in (1, 2, 3)
+    ]
+    assert "2 frames rendered, 1 were there" in done.stdout
+    np.testing.assert_array_equal(pixels(channels(second)), animation[0][1])
+
+
+def test_farm_command_fails_without_a_half_file(studio: Studio, shot: Path) -> None:
+    output = studio.folder / "half" / "shot_####"
+    worker, _ = studio.logged_worker("half", 2, 99)
+    done = studio.avatar(shot, "render", "--output", str(output), worker=worker)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "frame 2" in done.stderr and "The avatar worker ended twice" in done.stderr
+    assert [path.name for path in output.parent.iterdir()] == ["shot_0001.exr"]
+
+
+def test_farm_command_refuses_what_is_wrong(studio: Studio, shot: Path) -> None:
+    bare = studio.build("not_set_up", set_up=False)
+    done = studio.avatar(bare, "render")
+    assert done.returncode == 2 and "not set up" in done.stderr, done.stdout + done.stderr
+    for arguments in (["render", "--frames", "b"], ["render", "--frames", "3-1"], ["paint"], []):
+        done = studio.avatar(shot, *arguments)
+        assert done.returncode == 2, (arguments, done.stdout + done.stderr)
+
+
+def test_farm_command_checks(studio: Studio, shot: Path) -> None:
+    done = studio.avatar(shot, "check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "renderer: avatar-core" in done.stdout and "ready" in done.stdout and "tiny.actor" in done.stdout
+    done = studio.avatar(shot, "check", worker="/nowhere/python")
+    assert done.returncode == 1 and "/nowhere/python does not exist" in done.stderr, done.stdout + done.stderr
+
+
+def test_installed_by_blenders_own_command(studio: Studio) -> None:
+    """The zip is accepted and the extension is switched on for good."""
+    if studio.blender.module:
+        pytest.skip("the module bpy has no extension command")
+    done = studio.run(
+        [studio.blender.program, "-b", "--command", "extension", "validate", "neural_avatars-0.1.0.zip"]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = studio.run([studio.blender.program, "-b", "--python-expr", _ENABLED])
+    assert f"ENABLED {EXTENSION}" in done.stdout, done.stdout + done.stderr
+
+
+_ENABLED = "import bpy; [print('ENABLED', a.module, flush=True) for a in bpy.context.preferences.addons]"
+
+
+def still(studio: Studio, name: str, **options: object) -> np.ndarray:
+    """Frame 1 of a shot made with these options."""
+    done: subprocess.CompletedProcess[str] = studio.animate(studio.build(name, **options), f"{name}_")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return picture(studio, f"{name}_", 1)
+
+
+def picture(studio: Studio, prefix: str, frame: int) -> np.ndarray:
+    """[H, W, 4] float32, top row first."""
+    return pixels(channels(studio.folder / f"{prefix}{frame:04d}.exr"))
+
+
+def channels(path: Path) -> dict[str, np.ndarray]:
+    """Each channel [H, W] of an EXR file, which has a part for each pass since Blender 5."""
+    reader = pytest.importorskip("OpenEXR", reason="OpenEXR reads the pictures: pip install OpenEXR")
+    with reader.File(str(path), separate_channels=True) as file:
+        return {name: np.array(data.pixels) for part in file.parts for name, data in part.channels.items()}
+
+
+def pixels(found: dict[str, np.ndarray], layer: str = "") -> np.ndarray:
+    """[H, W, 4] of a layer's colours."""
+    return np.stack([found[f"{layer}.{name}" if layer else name] for name in "RGBA"], -1)
+
+
+def requests(log: Path) -> list[dict]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def direct(actor: Actor, request: dict) -> Frame:
+    """What avatar_core renders for a request, without Blender or worker."""
+    return actor.render(
+        Controls.from_dict(request["controls"]), Camera.from_dict(request["camera"]), request["quality"]
+    )
