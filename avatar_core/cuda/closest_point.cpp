@@ -167,10 +167,10 @@ AC_API void closest_build(const float* vertices, const i32* faces, i64 count, fl
   make_node(builder, Range{0, (i32)count});
 }
 
-AC_API void closest_query(const void* nodes, const void* leaves, const float* points, float* distance2, i64* face,
-                          float* bary, i64 begin, i64 end) {
+AC_API void closest_query(const void* nodes, const void* leaves, const float* points, float reach2, float* distance2,
+                          i64* face, float* bary, i64 begin, i64 end) {
   for (i64 i = begin; i < end; ++i) {
-    Hit hit = tree_closest((const Node*)nodes, (const Leaf*)leaves, points + 3 * i);
+    Hit hit = tree_closest((const Node*)nodes, (const Leaf*)leaves, points + 3 * i, reach2);
     distance2[i] = hit.distance2;
     face[i] = hit.face;
     bary[3 * i] = 1 - hit.u - hit.v, bary[3 * i + 1] = hit.u, bary[3 * i + 2] = hit.v;

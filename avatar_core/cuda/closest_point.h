@@ -71,9 +71,9 @@ AC_HD void node_distances(const Node& node, const float* p, float* distance) {
   }
 }
 
-// The closest point of the whole mesh; face stays -1 if p is not a number.
-AC_HD Hit tree_closest(const Node* nodes, const Leaf* leaves, const float* p) {
-  Hit hit = {FAR_AWAY, 0, 0, -1};
+// The closest point of the whole mesh; face stays -1 if nothing is nearer than sqrt(reach2), or p is not a number.
+AC_HD Hit tree_closest(const Node* nodes, const Leaf* leaves, const float* p, float reach2) {
+  Hit hit = {reach2, 0, 0, -1};
   i32 stack[STACK];
   float reach[STACK];
   int top = 0;

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _CANDIDATES = (8, 32, 128, 512, 2048)  # triangles tried per point by the reference, widened until the answer is proved
 _CUTS = 4  # times that a large triangle is cut into four
 _CHUNK = 16384
+_FAR_AWAY = 1e30  # square metres, as in closest_point.h
 
 
 class TriangleBVH:
@@ -43,9 +44,10 @@ class TriangleBVH:
         if self._native is not None:
             self._build(self._native)
 
-    def closest(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def closest(self, points: Tensor, reach: float = torch.inf) -> tuple[Tensor, Tensor, Tensor]:
         """For points [N, 3] float32: squared distance [N] (m^2), face [N] int64, barycentrics [N, 3] of the closest
-        point. A point that is not a number gets face 0 and an infinite distance."""
+        point. A point that is not a number, or farther than `reach` metres from the mesh, gets face 0 and an infinite
+        distance; a small reach is faster."""
         if points.dim() != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
             raise ValueError(f"points must be [N, 3] float32, got {tuple(points.shape)} {points.dtype}")
         points = points.detach().contiguous()
@@ -55,9 +57,11 @@ class TriangleBVH:
             count = len(points)
             distance2, bary = points.new_empty(count), points.new_empty(count, 3)
             face = torch.empty(count, dtype=torch.int64)
-            arguments = pointer(self._nodes), pointer(self._leaves), pointer(points), pointer(distance2)
-            parallel(self._native.closest_query, (*arguments, pointer(face), pointer(bary)), count, least=512)
-        lost = face < 0
+            bound = ctypes.c_float(min(reach * reach, _FAR_AWAY))
+            arguments = pointer(self._nodes), pointer(self._leaves), pointer(points), bound
+            results = pointer(distance2), pointer(face), pointer(bary)
+            parallel(self._native.closest_query, (*arguments, *results), count, least=512)
+        lost = (face < 0) | (distance2 >= reach * reach)
         return distance2.masked_fill(lost, torch.inf), face.masked_fill(lost, 0), bary
 
     def _build(self, native: ctypes.CDLL) -> None:

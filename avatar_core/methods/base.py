@@ -35,8 +35,8 @@ class Quality:
 
 QUALITIES = {
     "draft": Quality(step=0.012, scale=0.5, stop=0.05),
-    "preview": Quality(step=0.006, scale=1.0, stop=0.01),
-    "final": Quality(step=0.003, scale=1.0, stop=0.002),
+    "preview": Quality(step=0.008, scale=1.0, stop=0.01),
+    "final": Quality(step=0.004, scale=1.0, stop=0.002),
 }
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 COARSE = 4  # voxels along a coarse cell
+_BORDER = 3  # coarse cells around the points: dilated voxels, dilated cells, and an empty one
 _MAX_VOXELS = 1 << 26
 
 
@@ -29,7 +30,8 @@ class Samples:
 
 @dataclass(frozen=True)
 class OccupancyGrid:
-    """fine: [X, Y, Z] bool; coarse: [X/4, Y/4, Z/4] bool, dilated by one cell; origin: [3] world metres."""
+    """fine: [X, Y, Z] bool; coarse: [X/4, Y/4, Z/4] bool, dilated by one cell; origin: [3] world metres. The outermost
+    coarse cells are empty, so that a point up to a cell outside of the rest needs no test."""
 
     fine: Tensor
     coarse: Tensor
@@ -39,8 +41,9 @@ class OccupancyGrid:
     @classmethod
     def around(cls, points: Tensor, voxel: float) -> OccupancyGrid:
         """The voxels that hold one of `points` [N, 3] (metres), and their 26 neighbours."""
-        low = points.amin(0) - 2 * voxel
-        cells = ((points.amax(0) + 2 * voxel - low) / voxel).long() + 1
+        border = _BORDER * COARSE * voxel
+        low = points.amin(0) - border
+        cells = ((points.amax(0) + border - low) / voxel).long() + 1
         cells = (cells + COARSE - 1) // COARSE * COARSE
         if int(cells.prod()) > _MAX_VOXELS:  # a limb flung far away: coarser voxels instead of more of them
             return cls.around(points, 2 * voxel)
@@ -82,19 +85,18 @@ class OccupancyGrid:
 
     def _clip(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Where rays enter and leave the grid's box: [R], [R]; far < near if they miss it."""
-        size = torch.tensor(self.fine.shape, dtype=origins.dtype, device=origins.device) * self.voxel
+        cell = COARSE * self.voxel
+        size = torch.tensor(self.coarse.shape, dtype=origins.dtype, device=origins.device)
+        low, high = self.origin + cell, self.origin + (size - 1) * cell
         safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
-        one, two = (self.origin - origins) / safe, (self.origin + size - origins) / safe
+        one, two = (low - origins) / safe, (high - origins) / safe
         return torch.minimum(one, two).amax(1).clamp(min=0), torch.maximum(one, two).amin(1)
 
     def _lookup(self, grid: Tensor, size: float, points: Tensor) -> Tensor:
-        """grid [X, Y, Z] at points [..., 3]; False outside."""
-        position = (points - self.origin) / size
-        shape = torch.tensor(grid.shape, device=points.device)
-        inside = ((position >= 0) & (position < shape)).all(-1)
-        index = position.long().clamp(min=0).minimum(shape - 1)
+        """grid [X, Y, Z] at points [..., 3], which lie inside of it (elsewhere the answer means nothing)."""
+        index = ((points - self.origin) * (1 / size)).long()
         flat = (index[..., 0] * grid.shape[1] + index[..., 1]) * grid.shape[2] + index[..., 2]
-        return grid.view(-1)[flat] & inside
+        return grid.view(-1)[flat.clamp_(0, grid.numel() - 1)]
 
 
 def _dilate(grid: Tensor) -> Tensor:

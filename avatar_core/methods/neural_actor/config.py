@@ -25,5 +25,5 @@ class Config:
     """metres inside of the body"""
     max_offset: float = 0.04
     """metres: the longest learnt residual deformation"""
-    voxel: float = 0.015
+    voxel: float = 0.01
     """metres: voxels that bound the samples of a pose"""

@@ -19,7 +19,7 @@ from ..base import Quality, RayBatch
 from .config import Config
 from .field import Field, joint_spread
 from .losses import deformation_loss, ray_losses
-from .pose import BodyTensors, PosedBody, pose_body, to_canonical
+from .pose import BodyTensors, PosedBody, mix, pose_body, to_canonical
 from .raycast import RayCaster
 from .shell import occupied_shell
 
@@ -116,14 +116,15 @@ class Model(nn.Module):
         with torch.no_grad():
             grid = posed.grid(self.shell, self.config.voxel, self._shell_version)
             samples = grid.sample(origins, directions, _TRAIN_STEP, torch.rand(len(origins)))
-            points = to_canonical(posed, origins[samples.ray] + samples.distance[:, None] * directions[samples.ray])
+            places = origins[samples.ray] + samples.distance[:, None] * directions[samples.ray]
+            points = to_canonical(posed, places, float(self.shell.abs().max()))
             low, high = points.interpolate(self.shell).unbind(1)
             inside = torch.nonzero((points.height >= low) & (points.height <= high)).squeeze(1)
-            points, ray = points[inside], samples.ray[inside]
-        code = points.interpolate(self.field.surface_code(posed.rotations))
-        density, features, offset = self.field.density(points.points, points.height, code)
+            ray, facing = samples.ray[inside], points.facing[inside]
+        code = mix(self.field.surface_code(posed.rotations), points.vertices[inside], points.bary[inside])
+        density, features, offset = self.field.density(points.points[inside], points.height[inside], code)
         weight = weights(density, samples.step, ray)
         seen = torch.nonzero(weight.detach() > _SEEN).squeeze(1)
-        colours = self.field.colours(features[seen], points.facing[seen])
+        colours = self.field.colours(features[seen], facing[seen])
         rgb = accumulate(weight[seen], colours, ray[seen], len(origins))
         return rgb, accumulate(weight, None, ray, len(origins)), offset

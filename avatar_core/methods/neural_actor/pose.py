@@ -38,7 +38,7 @@ class BodyTensors:
 
 @dataclass(frozen=True)
 class PosedBody:
-    """One pose. surface: [V, 18] per vertex: blended transform (12, rows), canonical offset (3), normal (3).
+    """One pose. surface: [V, 21] per vertex: blended transform (12, rows), canonical offset (3), normal (3), place (3).
 
     vertices: [V, 3] world metres. bvh: of the posed triangles. rotations: [J, 3, 3] of the pose.
     """
@@ -63,8 +63,9 @@ class PosedBody:
         share = torch.linspace(0, 1, count, device=shell.device)
         height = shell[:, :1] + share * (shell[:, 1:] - shell[:, :1])  # [V, count]
         points = self.vertices[:, None] + height[..., None] * normals[:, None]
-        centres = points[self.faces].mean(1)
-        return torch.cat([points.reshape(-1, 3), centres.reshape(-1, 3)])
+        corners = points[self.faces]  # [F, 3, count, 3]
+        middles = (corners + corners.roll(1, 1)) / 2
+        return torch.cat([part.reshape(-1, 3) for part in (points, middles, corners.mean(1))])
 
 
 def pose_body(body: BodyTensors, controls: Controls) -> PosedBody:
@@ -82,7 +83,7 @@ def pose_body(body: BodyTensors, controls: Controls) -> PosedBody:
     rest = body.vertices + offset
     vertices = (matrices[:, :, :3] @ rest[..., None]).squeeze(-1) + matrices[:, :, 3]
     normals = vertex_normals(vertices, body.faces)
-    surface = torch.cat([matrices.reshape(-1, 12), offset, normals], 1)
+    surface = torch.cat([matrices.reshape(-1, 12), offset, normals, vertices], 1)
     bvh = TriangleBVH(vertices, body.faces)
     return PosedBody(vertices, body.faces, surface, axis_angle_to_matrix(pose), bvh)
 
@@ -105,23 +106,24 @@ class CanonicalPoints:
 
     def interpolate(self, values: Tensor) -> Tensor:
         """values [V, C] at the closest points: [N, C]; differentiable with respect to `values`."""
-        corners = values[self.vertices.reshape(-1)].view(*self.vertices.shape, values.shape[1])
-        return (corners * self.bary[..., None]).sum(1)
-
-    def __getitem__(self, index: Tensor) -> CanonicalPoints:
-        return CanonicalPoints(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+        return mix(values, self.vertices, self.bary)
 
 
-def to_canonical(posed: PosedBody, points: Tensor) -> CanonicalPoints:
-    """points: [N, 3] world metres."""
-    distance2, face, bary = posed.bvh.closest(points)
+def mix(values: Tensor, vertices: Tensor, bary: Tensor) -> Tensor:
+    """values [V, C] at points inside of triangles, given by corners [N, 3] and barycentrics [N, 3]: [N, C]."""
+    return torch.nn.functional.embedding_bag(vertices, values, per_sample_weights=bary, mode="sum")
+
+
+def to_canonical(posed: PosedBody, points: Tensor, reach: float = torch.inf) -> CanonicalPoints:
+    """points: [N, 3] world metres. A point farther than `reach` metres from the surface has an infinite height, and
+    nothing else of it means anything."""
+    distance2, face, bary = posed.bvh.closest(points, reach)
     vertices = posed.faces[face]
-    surface = (posed.surface[vertices] * bary[..., None]).sum(1)  # [N, 18]
+    surface = mix(posed.surface, vertices, bary)  # [N, 21]
     matrices = surface[:, :12].view(-1, 3, 4)
     inverse = _invert(matrices[:, :, :3])
     canonical = (inverse @ (points - matrices[:, :, 3])[..., None]).squeeze(-1) - surface[:, 12:15]
-    closest = (posed.vertices[vertices] * bary[..., None]).sum(1)
-    outside = ((points - closest) * surface[:, 15:18]).sum(1) >= 0
+    outside = ((points - surface[:, 18:21]) * surface[:, 15:18]).sum(1) >= 0
     height = torch.where(outside, 1.0, -1.0) * distance2.clamp(min=0).sqrt()
     return CanonicalPoints(canonical, height, surface[:, 16], vertices, bary, matrices[:, :, :3])
 

@@ -17,10 +17,10 @@ from ...frame import EMPTY_DEPTH, Frame, srgb_to_linear
 from ...render.compositing import accumulate, ranks, weights
 from ..base import Cancelled, Quality
 from .field import Field
-from .pose import CanonicalPoints, PosedBody, to_canonical
+from .pose import PosedBody, mix, to_canonical
 
-_TILE = 16384  # rays at a time
-_WAVE = 6  # samples of a ray at a time
+_TILE = 8192  # rays at a time
+_WAVE = 4  # samples of a ray at a time
 _VISIBLE = 1 / 512  # coverage below which a pixel is empty
 _NEAR = 0.02  # metres; a body nearer than this to the camera plane is not bounded in the picture
 _EPSILON = 0.003  # metres, finite differences of the density
@@ -32,7 +32,8 @@ class RayCaster:
     def __init__(self, field: Field, posed: PosedBody, shell: Tensor, voxel: float, quality: Quality) -> None:
         self.field, self.posed, self.shell, self.quality = field, posed, shell, quality
         self.grid = posed.grid(shell, voxel, version=0)
-        self.attributes = torch.cat([field.surface_code(posed.rotations), shell], 1)  # [V, code + 2]
+        self.reach = float(shell.abs().max())
+        self.code = field.surface_code(posed.rotations)  # [V, code]
 
     def render(
         self, camera: Camera, cancel: Callable[[], bool] | None, progress: Callable[[float], None] | None
@@ -55,7 +56,7 @@ class RayCaster:
 
     def _region(self, camera: Camera) -> tuple[int, int, int, int]:
         """Pixels that can see the body: x0, y0, x1, y1."""
-        reach = float(self.shell.abs().max())
+        reach = self.reach
         box = torch.stack([self.posed.vertices.amin(0) - reach, self.posed.vertices.amax(0) + reach])
         corners = np.stack(np.meshgrid(*box.T.numpy(), indexing="ij"), -1).reshape(-1, 3)
         if (camera.project(corners)[1] < _NEAR).any() or camera.distortion.any():
@@ -91,41 +92,36 @@ class RayCaster:
         rays = len(origins)
         sums, thickness = torch.zeros(rays, 5), torch.zeros(rays)
         samples = self.grid.sample(origins, directions, self.quality.step)
-        wave = ranks(samples.ray) // _WAVE
-        order = torch.argsort(wave, stable=True)
+        wave = (ranks(samples.ray) // _WAVE).to(torch.int16).numpy()
+        order = torch.as_tensor(np.argsort(wave, kind="stable"))  # NumPy sorts short integers by radix
         opaque = -float(np.log(self.quality.stop))
-        for part in order.split(torch.bincount(wave).tolist()) if len(order) else ():
+        for part in order.split(np.bincount(wave).tolist()) if len(order) else ():
             if cancel is not None and cancel():
                 raise Cancelled
             part = part[thickness[samples.ray[part]] < opaque]
             ray, distance = samples.ray[part], samples.distance[part]
-            points, attributes, inside = self._canonical(origins[ray] + distance[:, None] * directions[ray])
-            ray, distance = ray[inside], distance[inside]
-            if ray.numel() == 0:
+            canonical = to_canonical(self.posed, origins[ray] + distance[:, None] * directions[ray], self.reach)
+            low, high = canonical.interpolate(self.shell).unbind(1)
+            inside = torch.nonzero((canonical.height >= low) & (canonical.height <= high)).squeeze(1)
+            if inside.numel() == 0:
                 continue
-            density, features, _ = self.field.density(points.points, points.height, attributes)
+            ray, distance, facing = ray[inside], distance[inside], canonical.facing[inside]
+            code = mix(self.code, canonical.vertices[inside], canonical.bary[inside])
+            density, features, _ = self.field.density(canonical.points[inside], canonical.height[inside], code)
             weight = weights(density, samples.step, ray, thickness[ray])
             seen = torch.nonzero(weight > 1e-4).squeeze(1)
-            colour = self.field.colours(features[seen], points.facing[seen])
+            colour = self.field.colours(features[seen], facing[seen])
             sums[:, :3] += accumulate(weight[seen], colour, ray[seen], rays)
             sums[:, 3:] += accumulate(weight, torch.stack([torch.ones_like(distance), distance], 1), ray, rays)
             thickness += accumulate(density * samples.step, None, ray, rays)
         return sums[:, :3], sums[:, 3], sums[:, 4]
-
-    def _canonical(self, points: Tensor) -> tuple[CanonicalPoints, Tensor, Tensor]:
-        """Canonical points inside of the shell, their pose codes [n, code], and their indices [n] into `points`."""
-        canonical = to_canonical(self.posed, points)
-        attributes = canonical.interpolate(self.attributes)
-        low, high = attributes[:, -2], attributes[:, -1]
-        inside = torch.nonzero((canonical.height >= low) & (canonical.height <= high)).squeeze(1)
-        return canonical[inside], attributes[inside, :-2], inside
 
     def _normals(self, points: Tensor) -> Tensor:
         """Unit normals [N, 3], world, at points [N, 3] of the visible surface: the direction in which the density
         falls, by differences at the corners of a tetrahedron in canonical space, taken to the world by the inverse
         transpose of the skinning transform."""
         canonical = to_canonical(self.posed, points)
-        code = canonical.interpolate(self.attributes)[:, :-2]
+        code = canonical.interpolate(self.code)
         gradient = torch.zeros_like(points)
         for corner in torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]]):
             density = self.field.density(canonical.points + _EPSILON * corner, canonical.height, code)[0]
