@@ -30,10 +30,11 @@ SHARED = (
     "avatar_core/worker/client.py",
     "blend_templates/rig.py",
 )
-_KNOWN_KEYS = {
-    "schema_version", "id", "version", "name", "tagline", "maintainer", "type", "tags", "blender_version_min",
-    "license", "copyright", "website", "permissions", "build",
+_REQUIRED_KEYS = {
+    "schema_version", "id", "version", "name", "tagline", "maintainer", "type", "blender_version_min",
+    "license",
 }  # fmt: skip
+_KNOWN_KEYS = _REQUIRED_KEYS | {"tags", "copyright", "website", "permissions", "build"}
 _BLENDERS_OWN = {"bpy", "mathutils", "gpu", "bl_math", "bmesh", "numpy"}
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every entry of the zip
 
@@ -58,10 +59,13 @@ def check(folder: Path) -> dict[str, Any]:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise BuildError(f"{path} cannot be read: {error}") from error
+    missing = sorted(_REQUIRED_KEYS - set(manifest))
+    if missing:
+        raise BuildError(f"{path.name} has no '{missing[0]}'")
     unknown = sorted(set(manifest) - _KNOWN_KEYS)
     if unknown:
         raise BuildError(f"{path.name}: unknown key '{unknown[0]}'")
-    for licence in manifest.get("license", ["none"]):
+    for licence in manifest["license"]:
         if not licence.startswith("SPDX:"):
             raise BuildError(f"{path.name}: license '{licence}' must be SPDX:NAME")
     oldest = tuple(int(part) for part in manifest["blender_version_min"].split("."))

@@ -51,9 +51,10 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
         scene.collection.children.link(collection)
         armature, mesh = build_rig(name, _rig_arrays(header, arrays), collection)
         settings = armature.avatar
-        settings.actor_path, settings.actor_name, settings.mesh = str(path), name, mesh
+        settings.actor_path, settings.actor_name, settings.mesh = _stored(path), name, mesh
         settings.method = str(facts.metadata.get("method", ""))
         settings.licence = str(facts.metadata.get("licence", ""))
+        armature.show_in_front = True
         _add_vectors(armature, facts.schema)
         set_stand_in(mesh, self.stand_in)
         if scene.avatar.avatars is not None:
@@ -103,7 +104,10 @@ class AVATAR_OT_fit_bones(bpy.types.Operator):
         facts = session.current.actor(actor_file(avatar))
         if context.mode != "OBJECT":
             bpy.ops.object.mode_set(mode="OBJECT")
-        fit_bones(avatar, current_betas(body_mesh(avatar), facts.schema["betas"]))
+        try:
+            fit_bones(avatar, current_betas(body_mesh(avatar), facts.schema["betas"]))
+        except ValueError as error:
+            raise SceneError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
         return "The bones fit the body's shape."
 
 
@@ -228,6 +232,16 @@ def _attempt(operator: bpy.types.Operator, context: bpy.types.Context, work: Any
         if window is not None:
             window.cursor_modal_restore()
     return {"FINISHED"}
+
+
+def _stored(path: Path) -> str:
+    """As the artist's preference wants it: relative to a saved .blend, else absolute."""
+    if not bpy.data.filepath or not bpy.context.preferences.filepaths.use_relative_paths:
+        return str(path)
+    try:
+        return bpy.path.relpath(str(path))
+    except ValueError:  # on another drive
+        return str(path)
 
 
 def _rig_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> RigArrays:

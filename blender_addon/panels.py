@@ -11,7 +11,9 @@ from . import compositor, session
 from .operators import is_stand_in
 from .properties import avatar_of, body_mesh, mask_names, owner_scene
 
-_LINE = 44  # characters of a status line in a sidebar of usual width
+_LETTER = 7.0  # pixels of a letter, about
+_MARGIN = 9  # letters that icon and borders take
+_SHORTEST = 24  # letters of a line
 
 
 class _AvatarPanel:
@@ -112,9 +114,9 @@ def draw_status(layout: Any, context: bpy.types.Context) -> None:
     state = session.current
     text = state.status or "Not started yet: it starts by itself"
     icon = "ERROR" if state.failed else "CHECKMARK" if state.running else "RADIOBUT_OFF"
-    wide = context.area is not None and context.area.type == "PREFERENCES"
+    pixels = context.region.width / context.preferences.system.ui_scale if context.region is not None else 0
     column = layout.box().column(align=True)
-    for number, line in enumerate(_wrapped(text, 3 * _LINE if wide else _LINE)):
+    for number, line in enumerate(_wrapped(text, max(_SHORTEST, int(pixels / _LETTER) - _MARGIN))):
         column.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 

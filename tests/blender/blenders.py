@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -57,14 +58,10 @@ class Studio:
         start = [runner] if self.blender.module else ["-P", runner]
         return self.run(self.blender.command(*start, "--", script, *arguments), worker)
 
-    def build(self, name: str, **options: object) -> Path:
-        """A .blend with the shot of inside/shot.py."""
-        import json
-
-        path = self.folder / f"{name}.blend"
-        done = self.script("shot", str(self.actor), str(path), json.dumps(options))
+    def build(self, shots: dict[str, dict[str, object]]) -> None:
+        """Saves NAME.blend with the shot of inside/shot.py, for each name with its options."""
+        done = self.script("shot", str(self.actor), str(self.folder), json.dumps(shots))
         assert done.returncode == 0, done.stdout + done.stderr
-        return path
 
     def animate(
         self, blend: Path, output: str, worker: str | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,8 @@ from avatar_core.controls import Controls
 from avatar_core.frame import Frame
 
 STEP = 1 / 255  # of a picture's colours
+BORDERS = ((0.3, 0.2, 0.7, 0.9), (1 / 3, 1 / 7, 0.777, 0.999))  # left, bottom, right, top
+PERCENTS = (100, 50)
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +39,27 @@ def cases(studio: Studio) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def shot(studio: Studio) -> Path:
-    return studio.build("shot", motion_blur=True)
+def shots(studio: Studio) -> Studio:
+    """The .blend files, and the pictures of those that need no process of their own."""
+    built: dict[str, dict[str, object]] = {
+        "shot": {"motion_blur": True},
+        "not_set_up": {"set_up": False},
+        "two_layers": {"layers": 2, "frames": 1, "render": True},
+        "one_layer": {"frames": 1, "render": True},
+    }
+    for percent in PERCENTS:
+        options = {"frames": 1, "bare": True, "percent": percent, "quality": "preview", "render": True}
+        built[f"whole_{percent}"] = options
+        for number, border in enumerate(BORDERS):
+            built[f"crop_{percent}_{number}"] = {**options, "border": border, "crop": True}
+            built[f"place_{percent}_{number}"] = {**options, "border": border, "crop": False}
+    studio.build(built)
+    return studio
+
+
+@pytest.fixture(scope="session")
+def shot(shots: Studio) -> Path:
+    return shots.folder / "shot.blend"
 
 
 @pytest.fixture(scope="session")
@@ -114,9 +134,9 @@ def test_picture_is_the_set_and_the_actor_by_depth(
 
 def test_passes_are_what_avatar_core_renders(studio: Studio, shot: Path, actor: Actor) -> None:
     """Bit for bit, in each of two view layers."""
-    two = studio.build("two_layers", layers=2, frames=1)
     worker, log = studio.logged_worker("passes")
-    done = studio.script("render", "avatars", str(two), str(studio.folder / "passes_"), worker=worker)
+    two, output = studio.folder / "two_layers.blend", studio.folder / "passes_"
+    done = studio.script("render", "avatars", str(two), str(output), worker=worker)
     assert done.returncode == 0, done.stdout + done.stderr
     planes = channels(studio.folder / "passes_0001.exr")
     asked = requests(log)
@@ -132,32 +152,24 @@ def test_passes_are_what_avatar_core_renders(studio: Studio, shot: Path, actor: 
             np.testing.assert_array_equal(planes[f"{layer}.Normal.{axis}"], plane)
 
 
-def test_two_view_layers_in_one_picture(studio: Studio) -> None:
+def test_two_view_layers_in_one_picture(shots: Studio) -> None:
     """A second view layer costs a render of its own and changes nothing in the picture of the first."""
-    done = studio.animate(studio.build("layers", layers=2, frames=1), "layers_")
-    assert done.returncode == 0, done.stdout + done.stderr
-    done = studio.animate(studio.build("layer", frames=1), "layer_")
-    assert done.returncode == 0, done.stdout + done.stderr
-    np.testing.assert_array_equal(picture(studio, "layers_", 1), picture(studio, "layer_", 1))
+    np.testing.assert_array_equal(picture(shots, "two_layers_", 1), picture(shots, "one_layer_", 1))
 
 
-@pytest.mark.parametrize("percent", [100, 50])
-@pytest.mark.parametrize("border", [(0.3, 0.2, 0.7, 0.9), (1 / 3, 1 / 7, 0.777, 0.999)])
-def test_border_and_percentage(studio: Studio, border: tuple[float, ...], percent: int) -> None:
+@pytest.mark.parametrize("percent", PERCENTS)
+@pytest.mark.parametrize("number", range(len(BORDERS)))
+def test_border_and_percentage(shots: Studio, number: int, percent: int) -> None:
     """The same pixels as in the whole picture, cropped or in place."""
-    name = f"border_{percent}_{border[0]:.2f}"
-    options = {"frames": 1, "bare": True, "percent": percent}
-    whole = still(studio, f"{name}_whole", **options)
+    whole = picture(shots, f"whole_{percent}_", 1)
     width, height = SIZE[0] * percent // 100, SIZE[1] * percent // 100
     assert whole.shape == (height, width, 4)
-    left, bottom, right, top = (
-        int(np.float32(b) * np.float32(s)) for b, s in zip(border, (width, height) * 2)
-    )
+    sides = zip(BORDERS[number], (width, height) * 2)
+    left, bottom, right, top = (int(np.float32(share) * np.float32(side)) for share, side in sides)
     part = whole[height - top : height - bottom, left:right]
     assert (np.abs(part - part[0, 0]).max(-1) > 0.05).any()  # somebody is in it
-    cropped = still(studio, f"{name}_crop", border=border, crop=True, **options)
-    np.testing.assert_allclose(cropped, part, atol=STEP)
-    placed = still(studio, f"{name}_place", border=border, crop=False, **options)
+    np.testing.assert_allclose(picture(shots, f"crop_{percent}_{number}_", 1), part, atol=STEP)
+    placed = picture(shots, f"place_{percent}_{number}_", 1)
     assert placed.shape == whole.shape
     np.testing.assert_allclose(placed[height - top : height - bottom, left:right], part, atol=STEP)
 
@@ -224,8 +236,7 @@ def test_farm_command_fails_without_a_half_file(studio: Studio, shot: Path) -> N
 
 
 def test_farm_command_refuses_what_is_wrong(studio: Studio, shot: Path) -> None:
-    bare = studio.build("not_set_up", set_up=False)
-    done = studio.avatar(bare, "render")
+    done = studio.avatar(studio.folder / "not_set_up.blend", "render")
     assert done.returncode == 2 and "not set up" in done.stderr, done.stdout + done.stderr
     for arguments in (["render", "--frames", "b"], ["render", "--frames", "3-1"], ["paint"], []):
         done = studio.avatar(shot, *arguments)
@@ -253,13 +264,6 @@ def test_installed_by_blenders_own_command(studio: Studio) -> None:
 
 
 _ENABLED = "import bpy; [print('ENABLED', a.module, flush=True) for a in bpy.context.preferences.addons]"
-
-
-def still(studio: Studio, name: str, **options: object) -> np.ndarray:
-    """Frame 1 of a shot made with these options."""
-    done: subprocess.CompletedProcess[str] = studio.animate(studio.build(name, **options), f"{name}_")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return picture(studio, f"{name}_", 1)
 
 
 def picture(studio: Studio, prefix: str, frame: int) -> np.ndarray:

@@ -1,13 +1,14 @@
 """Builds the shot that the tests render: a set, an actor posed by keys and a constraint, two cameras.
 
-Arguments: the actor file, the .blend to write, and a JSON object of options: frames, border, crop, percent,
-layers, motion_blur, bare (no cube, no world light but one colour), set_up.
+Arguments: the actor file, a folder, and a JSON object with the options of each shot by its name. Each is
+saved in the folder as NAME.blend; with "render" its frames are rendered too, as NAME_0001.exr and so on.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 
 import bpy
 import mathutils
@@ -22,13 +23,20 @@ DEFAULTS = {
     "motion_blur": False,
     "bare": False,
     "set_up": True,
+    "quality": "draft",
+    "render": False,
 }
 
 
 def main(arguments: list[str]) -> int:
-    actor, target, options = arguments
-    build(actor, {**DEFAULTS, **json.loads(options)})
-    bpy.ops.wm.save_as_mainfile(filepath=target, check_existing=False)
+    actor, folder, shots = arguments
+    for name, options in json.loads(shots).items():
+        build(actor, {**DEFAULTS, **options})
+        target = os.path.join(folder, name)
+        bpy.ops.wm.save_as_mainfile(filepath=f"{target}.blend", check_existing=False)
+        if options.get("render"):
+            bpy.context.scene.render.filepath = f"{target}_"
+            bpy.ops.render.render(animation=True)
     return 0
 
 
@@ -44,7 +52,7 @@ def build(actor: str, options: dict) -> None:
     add_cameras(scene)
     assert bpy.ops.avatar.load_actor(filepath=actor) == {"FINISHED"}
     rig = bpy.context.object
-    rig.avatar.quality = "draft"
+    rig.avatar.quality = options["quality"]
     pose(rig)
     if options["set_up"]:
         assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}
