@@ -62,6 +62,14 @@ def compositor_tree(scene: bpy.types.Scene) -> Any:
     return scene.node_tree if scene.use_nodes else None
 
 
+def own_compositor_tree(scene: bpy.types.Scene) -> Any:
+    """`compositor_tree`, copied first where another scene or group uses it too (5.x)."""
+    tree = compositor_tree(scene)
+    if GROUPED and tree is not None and tree.users > 1:
+        tree = scene.compositing_node_group = tree.copy()
+    return tree
+
+
 def make_compositor_tree(scene: bpy.types.Scene) -> Any:
     """Switches the scene's compositor on; an empty tree, or the one that was switched off."""
     if not GROUPED:

@@ -37,10 +37,12 @@ def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
         )
     if not actor_objects(scene):
         raise SceneError(f"Scene '{scene.name}' has no avatar yet: load an actor first.")
-    avatars = scene.avatar.avatars or _new_scene(scene)
+    inherited = scene.avatar.avatars
+    origin = inherited.avatar.owner if inherited is not None else None  # another scene where this is its copy
+    avatars = _scene_of_avatars(scene) or _new_scene(scene)
     _link(scene, avatars)
     if not is_set_up(scene):
-        _insert(scene, avatars)
+        _insert(scene, avatars, origin)
     for node in _our_nodes(compat.compositor_tree(scene)):
         if node.bl_idname == "CompositorNodeGroup":
             compat.named(node.inputs, "Background From").default_value = compat.background_distance(scene)
@@ -54,19 +56,13 @@ def remove(scene: bpy.types.Scene) -> None:
     tree = compat.compositor_tree(scene)
     before = json.loads(scene.avatar.before or "{}")
     if tree is not None:
-        _restore_link(tree, before)
-        groups = {node.node_tree for node in _our_nodes(tree) if node.bl_idname == "CompositorNodeGroup"}
-        for node in _our_nodes(tree):
-            tree.nodes.remove(node)
-        for group in groups:
-            if group is not None and group.users == 0:
-                bpy.data.node_groups.remove(group)
+        _take_out(tree, before)
         if not before.get("compositor", True) and (not compat.GROUPED or not tree.nodes):
             compat.drop_compositor_tree(scene)
     for layer in scene.view_layers:
         if before.get("pass_z", {}).get(layer.name) is False:
             layer.use_pass_z = False
-    avatars = scene.avatar.avatars
+    avatars = _scene_of_avatars(scene)
     if avatars is not None:
         bpy.data.scenes.remove(avatars)
     scene.avatar.avatars, scene.avatar.before = None, ""
@@ -74,8 +70,8 @@ def remove(scene: bpy.types.Scene) -> None:
 
 def is_set_up(scene: bpy.types.Scene) -> bool:
     """Whether scene and nodes are there and belong together."""
-    tree, avatars = compat.compositor_tree(scene), scene.avatar.avatars
-    if tree is None or avatars is None or avatars.avatar.owner != scene:
+    tree = compat.compositor_tree(scene)
+    if tree is None or _scene_of_avatars(scene) is None:
         return False
     kinds = {node.bl_idname for node in _our_nodes(tree)}
     return {"CompositorNodeGroup", "CompositorNodeRLayers"} <= kinds
@@ -83,11 +79,17 @@ def is_set_up(scene: bpy.types.Scene) -> bool:
 
 def missing_links(scene: bpy.types.Scene) -> list[str]:
     """Names of avatars and cameras that the scene of avatars does not hold yet."""
-    avatars = scene.avatar.avatars
+    avatars = _scene_of_avatars(scene)
     if avatars is None:
         return []
     held = set(avatars.objects)
     return [found.name for found in _needed(scene) if found not in held]
+
+
+def _scene_of_avatars(scene: bpy.types.Scene) -> bpy.types.Scene | None:
+    """A copied scene still points to that of its original, which is not its own."""
+    avatars = scene.avatar.avatars
+    return avatars if avatars is not None and avatars.avatar.owner == scene else None
 
 
 def _new_scene(scene: bpy.types.Scene) -> bpy.types.Scene:
@@ -119,13 +121,17 @@ def _link(scene: bpy.types.Scene, avatars: bpy.types.Scene) -> None:
         layer.update_render_passes()
 
 
-def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene) -> None:
-    tree = compat.compositor_tree(scene)
+def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene, origin: bpy.types.Scene | None) -> None:
+    tree = compat.own_compositor_tree(scene)
     before: dict[str, Any] = {"compositor": tree is not None, "pass_z": {}}
     if tree is None:
         tree = compat.make_compositor_tree(scene)
-    for node in _our_nodes(tree):
-        tree.nodes.remove(node)
+    elif _our_nodes(tree):  # left over, such as in a copied scene
+        before |= json.loads(scene.avatar.before or "{}")
+        _take_out(tree, before)
+        for node in tree.nodes:
+            if origin is not None and _is_layer(node, origin):
+                node.scene = scene
     output = compat.output_socket(tree)
     if output is None:
         _mark(compat.make_output(tree))
@@ -138,7 +144,7 @@ def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene) -> None:
         layers = [_layer_node(tree, scene)]
         source = source or compat.named(layers[0].outputs, "Image")
     for name in {node.layer for node in layers}:
-        before["pass_z"][name] = scene.view_layers[name].use_pass_z
+        before["pass_z"].setdefault(name, scene.view_layers[name].use_pass_z)
         scene.view_layers[name].use_pass_z = True
         scene.view_layers[name].update_render_passes()
     avatar_layer = _layer_node(tree, avatars)
@@ -230,6 +236,17 @@ def _merge_group() -> Any:
     group.links.new(calculate("MINIMUM", given["Avatars Depth"], depth, (960, -240)), result["Depth"])
     group.links.new(mask, result["Mask"])
     return group
+
+
+def _take_out(tree: Any, before: dict[str, Any]) -> None:
+    """Our nodes, and the groups that nobody else uses."""
+    _restore_link(tree, before)
+    groups = {node.node_tree for node in _our_nodes(tree) if node.bl_idname == "CompositorNodeGroup"}
+    for node in _our_nodes(tree):
+        tree.nodes.remove(node)
+    for group in groups:
+        if group is not None and group.users == 0:
+            bpy.data.node_groups.remove(group)
 
 
 def _restore_link(tree: Any, before: dict[str, Any]) -> None:

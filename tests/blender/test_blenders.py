@@ -132,6 +132,27 @@ def test_picture_is_the_set_and_the_actor_by_depth(
         assert (before & covered).sum() > 50 and (~before & covered).sum() > 5  # seen, and hidden by the cube
 
 
+@pytest.mark.slow
+def test_picture_with_eevee(studio: Studio, actor: Actor) -> None:
+    """EEVEE before 5.0 writes clip_end where it sees nothing, and smooths its edges its own way."""
+    if studio.blender.module:
+        pytest.skip("EEVEE needs a graphics driver, without which the module bpy ends the process")
+    studio.build({"eevee": {"engine": "EEVEE", "frames": 1}})
+    blend, output = studio.folder / "eevee.blend", studio.folder / "eevee_set_"
+    worker, log = studio.logged_worker("eevee")
+    done = studio.animate(blend, "eevee_", worker)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = studio.script("render", "set", str(blend), str(output))
+    assert done.returncode == 0, done.stdout + done.stderr
+    plates, person = channels(studio.folder / "eevee_set_0001.exr"), direct(actor, requests(log)[0])
+    plate, before = pixels(plates, "ViewLayer.Combined"), person.depth < plates["ViewLayer.Depth.Z"]
+    over = person.rgba + (1 - person.rgba[..., 3:]) * plate
+    expected = np.where(before[..., None], over, plate + (1 - plate[..., 3:]) * person.rgba)
+    shown = picture(studio, "eevee_", 1)
+    assert (np.abs(shown - expected).max(-1) < 2 * STEP).mean() > 0.99
+    assert (before & (person.rgba[..., 3] > 0.5)).sum() > 50
+
+
 def test_passes_are_what_avatar_core_renders(studio: Studio, shot: Path, actor: Actor) -> None:
     """Bit for bit, in each of two view layers."""
     worker, log = studio.logged_worker("passes")

@@ -105,7 +105,8 @@ def case_camera_that_is_not_linked(actor: str) -> None:
 
 
 def case_object_transform_turns_about_the_pelvis(actor: str) -> None:
-    """Turning, moving and scaling the rig's object moves the avatar as it moves the rig's own mesh."""
+    """Turning, moving and scaling the rig moves the avatar's joints as it moves the bones, once those are
+    fitted to the body's shape."""
     shot.build(actor, {**shot.DEFAULTS, "set_up": False})
     rig = next(found for found in bpy.context.scene.objects if found.avatar.actor_path)
     rig.parent = None
@@ -114,6 +115,7 @@ def case_object_transform_turns_about_the_pelvis(actor: str) -> None:
     ) @ mathutils.Matrix.Rotation(math.radians(90), 4, "X")
     rig.pose.bones[0].location = (0.1, 0.2, 0.3)
     bpy.context.scene.frame_set(3)
+    assert bpy.ops.avatar.fit_bones() == {"FINISHED"}
     graph = bpy.context.evaluated_depsgraph_get()
     pose, session = import_module(f"{ADDON}.pose"), import_module(f"{ADDON}.session")
     schema = session.current.actor(Path(actor)).schema
@@ -140,9 +142,8 @@ def case_object_transform_turns_about_the_pelvis(actor: str) -> None:
             )
         x, y, z = placed[index] * given.scale
         seen = rig.matrix_world @ bone.matrix.translation
-        betas = np.array(given.controls.get("betas", [0.0]))
-        if not betas.any():
-            assert (mathutils.Vector((x, -z, y)) - seen).length < 1e-4, (name, (x, -z, y), seen)
+        assert (mathutils.Vector((x, -z, y)) - seen).length < 1e-4, (name, (x, -z, y), seen)
+    assert given.controls["betas"][0] == 2
 
 
 def case_uneven_scale_is_refused(actor: str) -> None:
@@ -168,6 +169,22 @@ def case_set_up_is_reversible(actor: str) -> None:
                 before.pop(name), after.pop(name)
         assert before == after, (before, after)
         assert _render_error() == ""
+
+
+def case_copied_scene_gets_avatars_of_its_own(actor: str) -> None:
+    shot.build(actor, {**shot.DEFAULTS})
+    first = bpy.context.scene
+    assert bpy.ops.scene.new(type="LINK_COPY") == {"FINISHED"}
+    second = next(s for s in bpy.data.scenes if s != first and s.avatar.owner is None)
+    with bpy.context.temp_override(scene=second):
+        assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}
+    assert first.avatar.avatars != second.avatar.avatars
+    assert second.avatar.avatars.avatar.owner == second and first.avatar.avatars.avatar.owner == first
+    with bpy.context.temp_override(scene=second):
+        assert bpy.ops.avatar.remove_compositing() == {"FINISHED"}
+    assert first.avatar.avatars is not None
+    assert import_module(f"{ADDON}.compositor").is_set_up(first)
+    assert _render_error() == ""
 
 
 def case_merge_keeps_what_the_artist_graded(actor: str) -> None:
