@@ -133,6 +133,7 @@ class Session:
         self.status, self.failed = status, failed
 
 
+_FOUND = {name: os.environ.get(name) for name in ("AVATAR_THREADS", "OMP_NUM_THREADS")}
 _PLANES = {"rgba", "depth", "normal", "mask"}
 current = Session()
 
@@ -182,11 +183,14 @@ def _threads() -> int:
 
 
 def _limit_threads(count: int) -> None:
-    """The worker inherits our environment; Blender itself has read this variable long ago."""
-    if count:
-        os.environ["OMP_NUM_THREADS"] = str(count)
-    else:
-        os.environ.pop("OMP_NUM_THREADS", None)
+    """The worker inherits our environment: its kernels read the first, PyTorch the second. 0: as found."""
+    for name, found in _FOUND.items():
+        if count:
+            os.environ[name] = str(count)
+        elif found is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = found
 
 
 def _stamp(path: Path) -> tuple[int, int]:
