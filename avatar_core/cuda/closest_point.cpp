@@ -116,7 +116,7 @@ i32 make_leaf(Builder& b, Range range) {
   return ~b.leaf_count++;
 }
 
-i32 make_node(Builder& b, Range range) {
+i32 make_node(Builder& b, Range range, int depth) {
   i32 index = b.node_count++;
   Range part[WIDE] = {range};
   int parts = 1;
@@ -126,7 +126,7 @@ i32 make_node(Builder& b, Range range) {
       if (part[i].end - part[i].begin > part[largest].end - part[largest].begin) largest = i;
     Range one = part[largest];
     if (one.end - one.begin <= WIDE) break;
-    i32 middle = split(b, one);
+    i32 middle = depth < MAX_SKEW ? split(b, one) : (one.begin + one.end) / 2;
     part[largest] = Range{one.begin, middle};
     part[parts++] = Range{middle, one.end};
   }
@@ -137,7 +137,7 @@ i32 make_node(Builder& b, Range range) {
     node.child[i] = 0;
     if (i < parts) {
       for (i32 k = part[i].begin; k < part[i].end; ++k) grow(box, b.boxes[b.order[k]]);
-      node.child[i] = part[i].end - part[i].begin <= WIDE ? make_leaf(b, part[i]) : make_node(b, part[i]);
+      node.child[i] = part[i].end - part[i].begin <= WIDE ? make_leaf(b, part[i]) : make_node(b, part[i], depth + 1);
     }
     for (int d = 0; d < 3; ++d) node.low[d][i] = box.low[d], node.high[d][i] = box.high[d];
   }
@@ -164,7 +164,7 @@ AC_API void closest_build(const float* vertices, const i32* faces, i64 count, fl
       }
   }
   Builder builder = {vertices, faces, box, order, (Node*)nodes, (Leaf*)leaves, 0, 0};
-  make_node(builder, Range{0, (i32)count});
+  make_node(builder, Range{0, (i32)count}, 0);
 }
 
 AC_API void closest_query(const void* nodes, const void* leaves, const float* points, float reach2, float* distance2,

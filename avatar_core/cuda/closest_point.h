@@ -2,7 +2,9 @@
 #pragma once
 #include "common.h"
 
-enum { WIDE = 8, BINS = 16, STACK = 512 };
+// Below MAX_SKEW levels parts are halved, so a tree has at most MAX_SKEW + 11 levels (2^31 faces), and a query that leaves
+// seven children a level behind fits its stack.
+enum { WIDE = 8, BINS = 16, MAX_SKEW = 48, STACK = 512 };
 static const float FAR_AWAY = 1e30f;
 
 // child >= 0: a node; child < 0: leaf ~child; unused children have an empty box (low > high).

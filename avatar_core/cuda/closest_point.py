@@ -50,6 +50,8 @@ class TriangleBVH:
         distance; a small reach is faster."""
         if points.dim() != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
             raise ValueError(f"points must be [N, 3] float32, got {tuple(points.shape)} {points.dtype}")
+        if points.device.type != "cpu":
+            raise ValueError(f"the closest point is computed on the CPU, points are on {points.device}; move them there")
         points = points.detach().contiguous()
         if self._native is None:
             distance2, face, bary = self._reference(points)
@@ -62,6 +64,7 @@ class TriangleBVH:
             results = pointer(distance2), pointer(face), pointer(bary)
             parallel(self._native.closest_query, (*arguments, *results), count, least=512)
         lost = (face < 0) | (distance2 >= reach * reach)
+        bary[lost] = bary.new_tensor([1.0, 0.0, 0.0])
         return distance2.masked_fill(lost, torch.inf), face.masked_fill(lost, 0), bary
 
     def _build(self, native: ctypes.CDLL) -> None:

@@ -57,5 +57,6 @@ AC_HD void hg_point_gradient(const Level& level, const float* x, const float* ta
     total[1] += ((c & 2) ? value : -value) * wx * wz;
     total[2] += ((c & 4) ? value : -value) * wx * wy;
   }
-  for (int d = 0; d < 3; ++d) grad_x[d] += total[d] * level.scale;
+  for (int d = 0; d < 3; ++d)
+    if (x[d] >= 0 && x[d] <= 1) grad_x[d] += total[d] * level.scale;  // outside, x is clamped
 }

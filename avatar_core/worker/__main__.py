@@ -16,6 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--actors", type=int, default=4, help="how many actors stay loaded (default: 4)")
     parser.add_argument("--idle", type=float, default=300, help="seconds of rest until actors are unloaded")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads leave the processor to Blender
     readinto, write = take_stdio()
     code = Server(readinto, write, ActorCache(options.actors), options.device, options.idle).serve()
     sys.stderr.flush()

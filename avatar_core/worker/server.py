@@ -141,6 +141,7 @@ class Server:
         wholes = ("faces", "face_uv", "parents")
         planes |= {name: np.ascontiguousarray(getattr(body, name), np.int32) for name in wholes}
         planes["joints"] = np.ascontiguousarray(body.joints(), np.float32)
+        planes["joint_shapedirs"] = np.ascontiguousarray(body.joint_shapedirs(), np.float32)
         header = {
             "name": body.name,
             "joint_names": list(body.joint_names),

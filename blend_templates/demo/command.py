@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from avatar_core.actor_file import read_header
+from avatar_core.body.joints import SMPL_JOINTS
 from avatar_core.errors import AvatarError
 from avatar_core.methods.base import QUALITIES
 from avatar_core.render_command import resolution
@@ -36,7 +37,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("out/demo"), help="folder (default out/demo)")
     parser.add_argument("--quality", choices=QUALITIES, default="preview")
     parser.add_argument("--actor", type=Path, default=ACTOR, help="another actor with an SMPL skeleton")
-    parser.add_argument("--blender", help="a Blender executable; the default is the bpy module of this Python")
+    parser.add_argument(
+        "--blender", help="a Blender executable; the default is the bpy module of this Python"
+    )
 
 
 def run(arguments: Namespace) -> int:
@@ -45,7 +48,9 @@ def run(arguments: Namespace) -> int:
     if not 1 <= arguments.frames <= 10_000:
         raise AvatarError(f"--frames must be 1 to 10000, got {arguments.frames}")
     if arguments.blender is None and find_spec("bpy") is None:
-        raise AvatarError("the demo needs Blender: pip install -e '.[blender]', or name an executable with --blender")
+        raise AvatarError(
+            "the demo needs Blender: pip install -e '.[blender]', or name an executable with --blender"
+        )
     read_header(arguments.actor)
     output = arguments.output.resolve()
     try:
@@ -59,6 +64,7 @@ def run(arguments: Namespace) -> int:
         job = {
             "addons": folder,
             "actor": str(arguments.actor.resolve()),
+            "joints": list(SMPL_JOINTS),
             "pose": pose.tolist(),
             "transl": transl.tolist(),
             "resolution": arguments.resolution,
@@ -70,7 +76,9 @@ def run(arguments: Namespace) -> int:
         _run_blender(arguments.blender, path, arguments.frames)
     pictures = [output / f"frame_{number:04d}.png" for number in range(1, arguments.frames + 1)]
     _contact_sheet(pictures, output / "contact_sheet.png")
-    print(f"{arguments.frames} frames in {time.monotonic() - started:.0f} s: {output}/frame_*.png, demo.mp4, contact_sheet.png")
+    print(
+        f"{arguments.frames} frames in {time.monotonic() - started:.0f} s: {output}/frame_*.png, demo.mp4, contact_sheet.png"
+    )
     return 0
 
 
@@ -84,7 +92,12 @@ def _run_blender(blender: str | None, job: Path, frames: int) -> None:
     environment = {"AVATAR_WORKER": worker, **os.environ}
     try:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
         )
     except OSError as error:
         raise AvatarError(f"Blender cannot be started with {command[0]}: {error.strerror}") from error

@@ -32,9 +32,9 @@ def main(path: str) -> None:
     build_set(scene)
     camera = add_camera(scene, len(job["pose"]))
     bpy.ops.avatar.load_actor(filepath=job["actor"])
-    rig = bpy.context.object
+    rig = next(item for item in scene.objects if item.avatar.actor_path)
     rig.avatar.quality = job["quality"]
-    key_motion(rig, job["pose"], job["transl"])
+    key_motion(rig, job["joints"], job["pose"], job["transl"])
     scene.camera = camera
     bpy.ops.avatar.setup_compositing()
     bpy.app.handlers.render_write.append(lambda *_: print("avatar-demo: frame", flush=True))
@@ -137,7 +137,7 @@ def material(name: str, colour: tuple[float, float, float], roughness: float, me
 def add_camera(scene: Any, frames: int) -> Any:
     """A camera on an arc in front of the path, always on the actor's chest."""
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
-    camera.data.lens = 38
+    camera.data.lens = 34
     scene.collection.objects.link(camera)
     target = mathutils.Vector((0, -0.1, 0.88))
     for frame in (1, (1 + frames) // 2, max(frames, 2)):
@@ -149,14 +149,15 @@ def add_camera(scene: Any, frames: int) -> Any:
     return camera
 
 
-def key_motion(rig: Any, pose: list[Any], transl: list[Any]) -> None:
-    """pose: [T][24][3] axis-angle; the rig's bones have SMPL's axes and order, so a rotation is a quaternion."""
-    for frame, (joints, place) in enumerate(zip(pose, transl), 1):
-        for bone, turn in zip(rig.pose.bones, joints):
+def key_motion(rig: Any, joints: list[str], pose: list[Any], transl: list[Any]) -> None:
+    """pose: [T][J][3] axis-angle; the rig's bones have SMPL's names and axes, so a rotation is a quaternion."""
+    for frame, (turns, place) in enumerate(zip(pose, transl), 1):
+        for joint, turn in zip(joints, turns):
             axis = mathutils.Vector(turn)
+            bone = rig.pose.bones[joint]
             bone.rotation_quaternion = mathutils.Quaternion(axis.normalized(), axis.length)
             bone.keyframe_insert("rotation_quaternion", frame=frame)
-        root = rig.pose.bones[0]
+        root = rig.pose.bones[joints[0]]
         root.location = place
         root.keyframe_insert("location", frame=frame)
 
