@@ -65,10 +65,11 @@ def build(actor: str, options: dict) -> None:
 
 def configure(scene: bpy.types.Scene, options: dict) -> None:
     render = scene.render
-    render.engine = options["engine"]
     if options["engine"] == "EEVEE":
         render.engine = "BLENDER_EEVEE" if bpy.app.version >= (5, 0, 0) else "BLENDER_EEVEE_NEXT"
         scene.eevee.taa_render_samples = 1
+    else:
+        render.engine = options["engine"]
     scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.pixel_filter_type = 1, False, "BOX"
     scene.cycles.max_bounces = 0
     render.resolution_x, render.resolution_y = SIZE
