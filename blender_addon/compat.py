@@ -14,6 +14,8 @@ import bpy
 import numpy as np
 
 GROUPED = bpy.app.version >= (5, 0, 0)  # the compositor is a node group
+# For a property that holds a path which may start with //: since 4.5 it must say so.
+PATH_OPTIONS = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 _MATH = "ShaderNodeMath" if GROUPED else "CompositorNodeMath"
 _EEVEE_BACKGROUND_AT_CLIP_END = bpy.app.version < (5, 0, 0)
 _CLIP_SHARE = 0.999  # of clip_end: what is further is background

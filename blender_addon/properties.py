@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 
+from . import compat
 from .errors import SceneError
 
 ENGINE = "AVATAR"
@@ -25,6 +26,7 @@ class AvatarSettings(bpy.types.PropertyGroup):
         name="Actor",
         description="The trained .actor file; may start with // for the .blend's folder",
         subtype="FILE_PATH",
+        options=compat.PATH_OPTIONS,
     )
     actor_name: bpy.props.StringProperty(name="Name", description="Names the mask: Mask.<name>")
     quality: bpy.props.EnumProperty(
