@@ -72,8 +72,8 @@ def animation(studio: Studio, shot: Path) -> tuple[list[np.ndarray], list[dict]]
 
 
 @pytest.fixture(scope="session")
-def actor(tiny_actor: Path) -> Actor:
-    return Actor.load(tiny_actor)
+def actor(studio: Studio) -> Actor:
+    return Actor.load(studio.actor)
 
 
 CASES = re.findall(
