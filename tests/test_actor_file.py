@@ -131,7 +131,7 @@ def faces_outside(document, tensors):
         (other_method, "telepathy"),
         (other_option, "did you mean 'hidden'"),
         (larger_config, "must have shape"),
-        (absurd_config, ""),
+        (absurd_config, "config|shape"),
         (wrong_shape, "shell"),
         (not_a_number, "NaN"),
         (other_body, "topology"),

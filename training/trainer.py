@@ -45,6 +45,7 @@ class Trainer:
         self.model.prepare(self.sampler.controls())
         self.optimizer = torch.optim.Adam(self.model.parameter_groups(), betas=(0.9, 0.99), eps=1e-15)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._warm_up = min(100, 1 + options.steps // 20)
         self.step = 0
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -82,7 +83,7 @@ class Trainer:
         torch.manual_seed(self.options.seed + self.step)
         progress = self.step / self.options.steps
         for group, rate in zip(self.optimizer.param_groups, self._rates):
-            group["lr"] = rate * self.options.final_rate**progress * min(1.0, (self.step + 1) / 100)
+            group["lr"] = rate * self.options.final_rate**progress * min(1.0, (self.step + 1) / self._warm_up)
         losses = self.model.losses(self.sampler.draw(self.step))
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):

@@ -1,0 +1,164 @@
+"""Training learns, survives a kill -9, and says what is wrong. The subject is the shipped actor, filmed by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from avatar_core.actor import Actor
+from avatar_core.camera import Camera
+from avatar_core.config import ConfigError
+from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
+from avatar_core.errors import AvatarError
+from avatar_core.frame import to_png8
+from training.evaluate import evaluate
+from training.metrics import mask_box, psnr, ssim
+from training.options import read_train_options
+from training.trainer import Trainer
+
+SIDE = 48
+
+
+@pytest.fixture(scope="module")
+def capture(tiny_actor: Path, tmp_path_factory: pytest.TempPathFactory) -> Capture:
+    """Six cameras, three poses, 48 pixels."""
+    actor = Actor.load(tiny_actor)
+    cameras = [
+        CaptureCamera(
+            f"camera_{i}",
+            Camera.look_at(
+                np.array([2.8 * np.sin(a), 0.2, 2.8 * np.cos(a)]), np.array([0, -0.2, 0]), 0.72, SIDE, SIDE
+            ),
+            "test" if i == 2 else "train",
+        )
+        for i, a in enumerate(np.linspace(0, 2 * np.pi, 6, endpoint=False))
+    ]
+    frames = []
+    for i, bend in enumerate((0.0, 0.5, 1.0)):
+        pose = np.zeros((24, 3), np.float32)
+        pose[16, 2], pose[17, 2], pose[4, 0] = -bend, bend, bend
+        frames.append(CaptureFrame(i, replace(actor.schema.neutral(), pose=pose), "test" if i == 1 else "train"))
+    folder = tmp_path_factory.mktemp("capture")
+    made = Capture.create(folder, "mirror", "CC0-1.0", 30.0, cameras, frames, actor.body)
+    for c, f in made.missing():
+        made.image_path(c, f).parent.mkdir(parents=True, exist_ok=True)
+        frame = actor.render(made.frames[f].controls, made.cameras[c].camera, "draft")
+        Image.fromarray(to_png8(frame), "RGBA").save(made.image_path(c, f))
+    return Capture.open(folder)
+
+
+def config(capture: Capture, tmp_path: Path, /, **changes: object) -> Path:
+    options = {
+        "name": "mirror",
+        "capture": str(capture.folder),
+        "method": "neural_actor",
+        "output": str(tmp_path / "run"),
+        "steps": 60,
+        "pictures": 2,
+        "rays": 200,
+        "checkpoint_every": 10,
+        "log_every": 5,
+        "picture_every": 50,
+        "evaluate_pictures": 2,
+        "config": {"levels": 8, "log2_table": 12, "finest_resolution": 256, "hidden": 32},
+    }
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(options | changes))
+    return path
+
+
+def test_it_learns_logs_and_leaves_a_measured_actor(capture: Capture, tmp_path: Path) -> None:
+    path = Trainer(read_train_options(config(capture, tmp_path))).run()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["psnr"] > lines[0]["psnr"] + 3
+    assert (tmp_path / "run" / "pictures" / "0000050.png").exists()
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    actor = Actor.load(path)
+    metrics = actor.metadata["provenance"]["metrics"]
+    assert {"novel_view", "novel_pose"} == set(metrics)
+    assert metrics["novel_view"]["mask_iou"] > 0.3
+    assert actor.preview is not None and actor.preview[..., 3].max() > 200
+
+
+def test_a_killed_run_goes_on_to_the_same_result(capture: Capture, tmp_path: Path) -> None:
+    straight = Trainer(read_train_options(config(capture, _made(tmp_path, "a"), steps=30)))
+    while straight.step < 30:
+        straight._one_step()
+    path = config(capture, _made(tmp_path, "b"), steps=30)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "avatar_core.cli", "train", str(path)], stderr=subprocess.DEVNULL
+    )
+    checkpoint = tmp_path / "b" / "run" / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    again = Trainer(read_train_options(path))
+    assert 10 <= again.step <= 30
+    while again.step < 30:
+        again._one_step()
+    for name, value in straight.model.state_dict().items():
+        assert np.allclose(value.numpy(), again.model.state_dict()[name].numpy(), atol=1e-3), name
+
+
+def test_a_run_with_other_options_is_not_continued(capture: Capture, tmp_path: Path) -> None:
+    Trainer(read_train_options(config(capture, tmp_path)))._save()
+    with pytest.raises(ConfigError, match="other options"):
+        Trainer(read_train_options(config(capture, tmp_path, rays=100)))
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(AvatarError, match="damaged"):
+        Trainer(read_train_options(config(capture, tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"stepz": 5}, "unknown option 'stepz'; did you mean 'steps'"),
+        ({"steps": "many"}, "'steps' must be a int"),
+        ({"steps": 0}, "at least 1"),
+        ({"config": {"hiden": 3}}, "did you mean 'hidden'"),
+        ({"capture": "/nowhere"}, "/nowhere"),
+        ({"method": "telepathy"}, "unknown method"),
+    ],
+)
+def test_wrong_options_are_named(capture: Capture, tmp_path: Path, changes: dict, words: str) -> None:
+    path = config(capture, tmp_path, **changes)
+    done = subprocess.run(
+        [sys.executable, "-m", "avatar_core.cli", "train", str(path)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr and done.stderr.startswith("error: ")
+
+
+def test_an_actor_is_as_good_as_itself(capture: Capture, tiny_actor: Path) -> None:
+    """The pictures come from this very actor: only quality and 8 bits are between them."""
+    sets = evaluate(Actor.load(tiny_actor), capture, 2, "draft").sets
+    assert sets["novel_view"]["box_psnr"] > 40 and sets["novel_pose"]["box_ssim"] > 0.98
+
+
+def test_metrics_by_hand() -> None:
+    white = np.ones((16, 16, 3))
+    assert psnr(white, white * 0.9) == pytest.approx(20)
+    assert psnr(white, white) == 100 and ssim(white, white) == pytest.approx(1)
+    noise = np.random.default_rng(0).random((16, 16, 3))
+    assert ssim(white, noise) < 0.3
+    mask = np.zeros((9, 9))
+    mask[2:5, 3:8] = 1
+    assert mask_box(mask) == (slice(2, 5), slice(3, 8)) and mask_box(mask * 0) is None
+
+
+def _made(parent: Path, name: str) -> Path:
+    (parent / name).mkdir()
+    return parent / name
