@@ -76,9 +76,7 @@ def check(folder: Path) -> dict[str, Any]:
     texts = {"tagline": manifest["tagline"], **manifest.get("permissions", {})}
     for name, text in texts.items():
         if len(text) > 64 or not text[-1].isalnum():
-            raise BuildError(
-                f"{path.name}: '{name}' must have at most 64 characters and no full stop at the end"
-            )
+            raise BuildError(f"{path.name}: '{name}' must have at most 64 characters and no full stop at the end")
     for source in sorted(folder.rglob("*.py")):
         _check_source(source)
     return manifest
@@ -132,15 +130,11 @@ def _check_source(path: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the Blender extension.")
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)"
-    )
+    parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
     options = parser.parse_args()
     try:
         package = build(options.output)
-        blenders = [
-            entry for entry in re.split(f"[,{os.pathsep}]", os.environ.get("BLENDER", "")) if entry.strip()
-        ]
+        blenders = [entry for entry in re.split(f"[,{os.pathsep}]", os.environ.get("BLENDER", "")) if entry.strip()]
         for blender in blenders:
             validate(package, blender)
     except BuildError as error:

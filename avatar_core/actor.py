@@ -59,7 +59,7 @@ class Actor:
             raise ActorFileError(str(error)) from error
         tensors = actor_file.read_tensors(path)
         stored = {name[len(_BODY) :]: array for name, array in tensors.items() if name.startswith(_BODY)}
-        body = Body.from_tensors(stored, document.get("body"))
+        body = Body.from_tensors(stored, document.get("body") or {})
         try:
             with torch.device("meta"):  # shapes without memory
                 expected = {name: tuple(value.shape) for name, value in method.Model(config, body).state_dict().items()}

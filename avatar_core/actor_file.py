@@ -22,7 +22,19 @@ VERSION = 1
 MAX_BYTES = 4 << 30
 _MAX_HEADER = 16 << 20
 _MAX_TENSORS = 4096
-_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2, "I8": 1, "U8": 1}
+_SIZES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "U32": 4,
+    "I16": 2,
+    "U16": 2,
+    "I8": 1,
+    "U8": 1,
+}
 
 
 class ActorFileError(AvatarError):
@@ -44,7 +56,9 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as stream:
             start = stream.read(8)
             if start[:2] == b"PK" or start[:1] == b"\x80":
-                raise ActorFileError(f"{path} is a pickle or zip file, not an actor; it is refused because it may run code")
+                raise ActorFileError(
+                    f"{path} is a pickle or zip file, not an actor; it is refused because it may run code"
+                )
             length = int.from_bytes(start, "little")
             if len(start) < 8 or not 2 <= length <= min(_MAX_HEADER, max(size - 8, 0)):
                 raise ActorFileError(f"{path} is not an actor file, or it is truncated; copy or export it again")

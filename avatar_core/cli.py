@@ -11,7 +11,10 @@ from .errors import AvatarError
 
 COMMANDS = {
     "doctor": ("avatar_core.doctor", "what is installed, what is in use, and what to do about each lack"),
-    "demo": ("blend_templates.demo.command", "make a scene, pose the shipped actor in it and render it in Blender"),
+    "demo": (
+        "blend_templates.demo.command",
+        "make a scene, pose the shipped actor in it and render it in Blender",
+    ),
     "capture": ("training.studio.cli", "render a rigged character into training pictures"),
     "train": ("training.cli", "train an actor from a capture"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),

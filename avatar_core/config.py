@@ -1,4 +1,4 @@
-"""Options from untyped data (YAML, JSON) to frozen dataclasses. A wrong key or type is an error that says what to write."""
+"""Options from untyped data (YAML, JSON) to frozen dataclasses. A wrong key or type is an error with the remedy."""
 
 from __future__ import annotations
 

@@ -42,9 +42,7 @@ class Finding:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--no-worker", action="store_true", help="do not start a worker (it takes a few seconds)"
-    )
+    parser.add_argument("--no-worker", action="store_true", help="do not start a worker (it takes a few seconds)")
 
 
 def run(arguments: Namespace) -> int:
@@ -72,9 +70,7 @@ def python() -> Iterator[Finding]:
     found = f"{platform.python_version()} in {sys.prefix}, avatar-core {__version__}"
     fit = sys.version_info >= OLDEST_PYTHON
     oldest = ".".join(map(str, OLDEST_PYTHON))
-    yield Finding(
-        "Python", found, fit, "" if fit else f"make an environment with Python {oldest} or newer", True
-    )
+    yield Finding("Python", found, fit, "" if fit else f"make an environment with Python {oldest} or newer", True)
 
 
 def torch() -> Iterator[Finding]:
@@ -90,9 +86,7 @@ def torch() -> Iterator[Finding]:
             name = module.cuda.get_device_name(index)
             yield Finding("GPU", f"cuda:{index} {name}, {free:.1f} of {total:.1f} GiB free")
     elif shutil.which("nvidia-smi"):
-        remedy = (
-            f"this PyTorch cannot use the GPU ({module.version.cuda or 'built for the CPU'}): see pytorch.org"
-        )
+        remedy = f"this PyTorch cannot use the GPU ({module.version.cuda or 'built for the CPU'}): see pytorch.org"
         yield Finding("GPU", "an NVIDIA driver is here, CUDA is not available", False, remedy)
     else:
         yield Finding("GPU", "none that PyTorch can use", False, "frames are rendered on the CPU, slower")
@@ -103,9 +97,7 @@ def libraries() -> Iterator[Finding]:
     if absent:
         yield Finding("libraries", f"{', '.join(absent)} cannot be imported", False, _pip(*absent), True)
     else:
-        yield Finding(
-            "libraries", ", ".join(f"{name} {_version(name)}" for name in LIBRARIES.values()), needed=True
-        )
+        yield Finding("libraries", ", ".join(f"{name} {_version(name)}" for name in LIBRARIES.values()), needed=True)
 
 
 def kernels() -> Iterator[Finding]:
@@ -136,9 +128,7 @@ def blenders() -> Iterator[Finding]:
     named = os.environ.get("BLENDER", "").strip()
     places = {"BLENDER": shutil.which(named) if named else None, "PATH": shutil.which("blender")}
     if named and not places["BLENDER"]:
-        yield Finding(
-            "Blender", f"BLENDER is {named}, which is no program", False, "set it to the executable"
-        )
+        yield Finding("Blender", f"BLENDER is {named}, which is no program", False, "set it to the executable")
     programs = {path: place for place, path in reversed(places.items()) if path}
     if not programs and not named:
         remedy = "put it on the PATH or set BLENDER (blender.org), or work with the bpy module"
@@ -183,9 +173,7 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         yield Finding(check.__name__.replace("_", " "), str(error), False)
     except Exception as error:
         needed = check in (kernels, worker)
-        yield Finding(
-            check.__name__.replace("_", " "), f"{type(error).__name__}: {_first(error)}", False, "", needed
-        )
+        yield Finding(check.__name__.replace("_", " "), f"{type(error).__name__}: {_first(error)}", False, "", needed)
 
 
 def _blender(path: str, place: str) -> Finding:
@@ -196,9 +184,7 @@ def _blender(path: str, place: str) -> Finding:
     first = (output.splitlines() or [""])[0]
     numbers = [int(part) for part in first.removeprefix("Blender ").split(".")[:2] if part.isdigit()]
     if not first.startswith("Blender ") or len(numbers) < 2:
-        return Finding(
-            "Blender", f"{path} is not Blender ('{first[:60]}')", False, "name the executable itself"
-        )
+        return Finding("Blender", f"{path} is not Blender ('{first[:60]}')", False, "name the executable itself")
     fit = tuple(numbers) >= OLDEST_BLENDER
     remedy = "" if fit else f"the extension needs {'.'.join(map(str, OLDEST_BLENDER))} or newer"
     return Finding("Blender", f"{first.removeprefix('Blender ')} at {path} (from {place})", fit, remedy)

@@ -41,6 +41,23 @@ class Frame:
             np.zeros((height, width), np.float32),
         )
 
+    def reduced(self, factor: int) -> Frame:
+        """Blocks of factor x factor pixels as one: colour and coverage are means (light adds linearly), depth and
+        normal are means weighted by coverage over the pixels that hold something."""
+        height, width = (side // factor for side in self.depth.shape)
+
+        def blocks(plane: np.ndarray) -> np.ndarray:
+            return plane.reshape(height, factor, width, factor, *plane.shape[2:])
+
+        weight = blocks(self.mask * (self.depth < EMPTY_DEPTH))
+        total = weight.sum((1, 3))
+        share = weight / np.maximum(total, 1e-6)[:, None, :, None]
+        depth = np.where(total > 0, (blocks(self.depth) * share).sum((1, 3)), EMPTY_DEPTH)
+        normal = (blocks(self.normal) * share[..., None]).sum((1, 3))
+        normal /= np.maximum(np.linalg.norm(normal, axis=2, keepdims=True), 1e-6)
+        rgba, mask = (blocks(plane).mean((1, 3)) for plane in (self.rgba, self.mask))
+        return Frame(rgba, depth.astype(np.float32), normal, mask)
+
     def over(self, background: np.ndarray) -> np.ndarray:
         """The frame over a scene-linear `background` ([3] or [H, W, 3]): [H, W, 3] scene-linear."""
         return self.rgba[..., :3] + (1 - self.rgba[..., 3:]) * np.asarray(background, np.float32)

@@ -23,7 +23,9 @@ _WRITERS = {"png": write_png, "exr": write_exr}
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("actor", type=Path, help="the .actor file")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--shot", type=Path, help='JSON {"camera": {...}, "frames": [{controls}, ...]}; see docs/shot.md')
+    source.add_argument(
+        "--shot", type=Path, help='JSON {"camera": {...}, "frames": [{controls}, ...]}; see docs/shot.md'
+    )
     source.add_argument("--motion", help="one of our motions, such as walk or wave; the default is the rest pose")
     parser.add_argument("--frames", type=frame_range, help="A-B or A, counted from 1; the default is all")
     parser.add_argument("--resolution", type=resolution, default=(512, 512), help="WxH when there is no shot")
@@ -74,7 +76,7 @@ def _shot(arguments: Namespace, actor: Actor) -> tuple[Camera, list[Controls]]:
     width, height = arguments.resolution
     low, high = actor.body.vertices.min(0), actor.body.vertices.max(0)
     middle = (low + high) / 2
-    camera = Camera.look_at(middle + [0, 0.1, 3.2], middle, np.radians(38), width, height)
+    camera = Camera.look_at(middle + np.array([0, 0.1, 3.2]), middle, np.radians(38), width, height)
     if arguments.motion is None:
         return camera, [actor.schema.neutral()]
     from blend_templates.motions import load_motion

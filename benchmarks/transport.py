@@ -107,9 +107,7 @@ def measure(repeat: int) -> dict[str, dict[str, float]]:
             if name == "full":
                 results["round_trip"] = clock(lambda m=proxy: worker.request(m), repeat * 10)
             results[f"worker_{name}"] = clock(lambda m=render: worker.request(m), repeat)
-            results[f"worker_{name}_restored"] = clock(
-                lambda m=render: Worker.full(worker.request(m)), repeat
-            )
+            results[f"worker_{name}_restored"] = clock(lambda m=render: Worker.full(worker.request(m)), repeat)
     worker.close()
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

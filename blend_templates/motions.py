@@ -82,9 +82,7 @@ def _walk() -> _Clip:
         clip.turn(f"{side}_elbow", y=-sign * (22 - 9 * swing))
     turn, sway = np.cos(2 * np.pi * clip.phase), np.sin(2 * np.pi * clip.phase)
     clip.turn("pelvis", x=2, y=-5 * turn, z=2 * sway).turn("spine1", x=2, y=4 * turn, z=-1.5 * sway)
-    return (
-        clip.turn("spine2", x=1, y=4 * turn).turn("spine3", x=1, y=3 * turn).turn("neck", x=-2, y=-4 * turn)
-    )
+    return clip.turn("spine2", x=1, y=4 * turn).turn("spine3", x=1, y=3 * turn).turn("neck", x=-2, y=-4 * turn)
 
 
 def _squat() -> _Clip:
@@ -93,9 +91,7 @@ def _squat() -> _Clip:
     for side, sign in _SIDES:
         clip.turn(f"{side}_hip", x=-98 * depth, z=sign * (3 + 14 * depth))
         clip.turn(f"{side}_knee", x=112 * depth).turn(f"{side}_ankle", x=-34 * depth)
-        clip.turn(f"{side}_shoulder", z=-sign * (68 - 60 * depth)).then(
-            f"{side}_shoulder", 1, -sign * 78 * depth
-        )
+        clip.turn(f"{side}_shoulder", z=-sign * (68 - 60 * depth)).then(f"{side}_shoulder", 1, -sign * 78 * depth)
     clip.turn("pelvis", x=22 * depth).turn("spine1", x=8 * depth).turn("spine2", x=6 * depth)
     return clip.turn("neck", x=-14 * depth).turn("head", x=-10 * depth)
 
@@ -112,9 +108,7 @@ def _raise_arms() -> _Clip:
     clip = _Clip(48)
     up = _once(clip.phase)
     for side, sign in _SIDES:
-        clip.turn(f"{side}_shoulder", z=sign * (-68 + 128 * up)).turn(
-            f"{side}_collar", z=sign * (-6 + 24 * up)
-        )
+        clip.turn(f"{side}_shoulder", z=sign * (-68 + 128 * up)).turn(f"{side}_collar", z=sign * (-6 + 24 * up))
         clip.turn(f"{side}_elbow", y=-sign * 12 * (1 - up))
     return clip.turn("spine3", x=-6 * up)
 
@@ -123,9 +117,7 @@ def _twist_bend() -> _Clip:
     clip = _Clip(72).arms_down(40, 30)
     angle = 2 * np.pi * clip.phase
     for joint, degrees in (("spine1", 14), ("spine2", 12), ("spine3", 10), ("neck", 10), ("head", 8)):
-        clip.turn(
-            joint, degrees * 0.4 * (1 - np.cos(2 * angle)), degrees * np.sin(angle), 6 * np.cos(angle) - 6
-        )
+        clip.turn(joint, degrees * 0.4 * (1 - np.cos(2 * angle)), degrees * np.sin(angle), 6 * np.cos(angle) - 6)
     return clip.turn("left_hip", z=6).turn("right_hip", z=-6)
 
 

@@ -38,9 +38,7 @@ class RigArrays:
     shapedirs: np.ndarray  # [V, 3, B]
     expressions: np.ndarray  # [V, 3, E]
     expression_names: tuple[str, ...]  # [E]
-    joint_shapedirs: np.ndarray = field(
-        default_factory=lambda: np.zeros((0, 3, 0))
-    )  # [J, 3, B] metres a beta
+    joint_shapedirs: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 0)))  # [J, 3, B] metres a beta
 
     def __post_init__(self) -> None:
         v, j = len(self.vertices), len(self.joint_names)
@@ -107,9 +105,7 @@ def fit_bones(armature: bpy.types.Object, betas: np.ndarray) -> None:
     if len(betas) == 0:
         return
     if not any(_HEAD_SHAPE_KEY in bone for bone in armature.data.bones):
-        raise ValueError(
-            f"the bones of '{armature.name}' do not know how they follow betas; build the rig again"
-        )
+        raise ValueError(f"the bones of '{armature.name}' do not know how they follow betas; build the rig again")
     _enter_edit_mode(armature)
     for bone in armature.data.edit_bones:
         if _HEAD_SHAPE_KEY in bone:

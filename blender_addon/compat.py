@@ -123,9 +123,7 @@ def math_node(tree: Any, operation: str) -> Any:
 
 def over_node(tree: Any) -> OverNode:
     node = tree.nodes.new("CompositorNodeAlphaOver")
-    images = [
-        socket for socket in node.inputs if socket.type == "RGBA"
-    ]  # the background first, in every version
+    images = [socket for socket in node.inputs if socket.type == "RGBA"]  # the background first, in every version
     return OverNode(node, images[0], images[1], node.outputs[0])
 
 

@@ -32,9 +32,7 @@ def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
     if scene.avatar.owner is not None:
         raise SceneError(f"'{scene.name}' belongs to '{scene.avatar.owner.name}': set up that scene.")
     if scene.render.engine == ENGINE:
-        raise SceneError(
-            f"'{scene.name}' is rendered by Neural Avatars itself; choose Cycles or EEVEE for the set."
-        )
+        raise SceneError(f"'{scene.name}' is rendered by Neural Avatars itself; choose Cycles or EEVEE for the set.")
     if not actor_objects(scene):
         raise SceneError(f"Scene '{scene.name}' has no avatar yet: load an actor first.")
     inherited = scene.avatar.avatars

@@ -85,9 +85,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             def advance(share: float, done: int = index) -> None:
                 self.update_progress((done + share) / len(jobs))
 
-            planes = session.current.render(
-                job.path, job.controls, job.camera, job.quality, self.test_break, advance
-            )
+            planes = session.current.render(job.path, job.controls, job.camera, job.quality, self.test_break, advance)
             depth = np.where(planes.depth < EMPTY_DEPTH, planes.depth * np.float32(job.scale), planes.depth)
             layers.append(Layer(planes.rgba, depth, normals_to_blender(planes.normal)))
             masks[actor] = planes.mask
@@ -164,9 +162,7 @@ def unregister() -> None:
     bpy.utils.unregister_class(AvatarRenderEngine)
 
 
-def _camera(
-    scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph
-) -> bpy.types.Object:
+def _camera(scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
     """The owner's camera in this frame, by markers too. One that `scene` does not hold is out of date."""
     if owner.camera is None:
         raise SceneError(f"Scene '{owner.name}' has no camera: choose one in its scene properties.")

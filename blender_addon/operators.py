@@ -40,9 +40,7 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
     def _load(self, context: bpy.types.Context) -> str:
         path = Path(bpy.path.abspath(self.filepath)).absolute()
         if path.suffix != ".actor":
-            raise SceneError(
-                f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor."
-            )
+            raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
         scene = context.scene.avatar.owner or context.scene
         facts = session.current.actor(path)
         header, arrays = session.current.body(path)
@@ -98,9 +96,7 @@ class AVATAR_OT_fit_bones(bpy.types.Operator):
     def _fit(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
         if avatar.library is not None or avatar.data.library is not None:
-            raise SceneError(
-                f"'{avatar.name}' is linked from another file: make it local, or fit its bones there."
-            )
+            raise SceneError(f"'{avatar.name}' is linked from another file: make it local, or fit its bones there.")
         facts = session.current.actor(actor_file(avatar))
         if context.mode != "OBJECT":
             bpy.ops.object.mode_set(mode="OBJECT")
@@ -249,9 +245,7 @@ def _rig_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> RigArr
         "joint_names": tuple(header["joint_names"]),
         "expression_names": tuple(header["expression_names"]),
     }
-    return RigArrays(
-        **named, **{name: arrays[name] for name in RigArrays.__dataclass_fields__ if name in arrays}
-    )
+    return RigArrays(**named, **{name: arrays[name] for name in RigArrays.__dataclass_fields__ if name in arrays})
 
 
 def _add_vectors(armature: bpy.types.Object, schema: dict[str, Any]) -> None:

@@ -51,9 +51,7 @@ def read_controls(
     if schema["expressions"]:
         controls["expression"] = expression.tolist()
     if schema["latents"]:
-        controls["latents"] = {
-            name: _vector(evaluated, name, size) for name, size in schema["latents"].items()
-        }
+        controls["latents"] = {name: _vector(evaluated, name, size) for name, size in schema["latents"].items()}
     if schema["appearance"]:
         controls["appearance"] = _vector(evaluated, "appearance", schema["appearance"])
     return Posed(controls, scale)
@@ -88,9 +86,7 @@ def axis_angles(rotations: np.ndarray) -> np.ndarray:
     """[N, 3, 3] to [N, 3] radians, angle 0 to pi; by the quaternion from its largest part, exact near pi."""
     r = rotations
     trace = np.trace(r, axis1=1, axis2=2)
-    squares = np.stack(
-        [1 + trace, *(1 + 2 * r[:, i, i] - trace for i in range(3))], 1
-    )  # 4 w^2, 4 x^2, 4 y^2, 4 z^2
+    squares = np.stack([1 + trace, *(1 + 2 * r[:, i, i] - trace for i in range(3))], 1)  # 4 w^2, 4 x^2, 4 y^2, 4 z^2
     products = np.empty((len(r), 4, 4))  # 4 times the outer product of the quaternion with itself
     products[:, range(4), range(4)] = squares
     for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
@@ -113,15 +109,11 @@ def current_betas(mesh: bpy.types.Object | None, count: int) -> np.ndarray:
 
 def _bones(armature: bpy.types.Object, joints: Sequence[str]) -> list[bpy.types.PoseBone]:
     if armature.type != "ARMATURE":
-        raise SceneError(
-            f"'{armature.name}' is no armature, but its actor is posed by one: load the actor again."
-        )
+        raise SceneError(f"'{armature.name}' is no armature, but its actor is posed by one: load the actor again.")
     missing = [name for name in joints if name not in armature.pose.bones]
     if missing:
         shown = ", ".join(missing[:_MISSING_SHOWN]) + (", …" if len(missing) > _MISSING_SHOWN else "")
-        raise SceneError(
-            f"Armature '{armature.name}' lacks bones of its actor ({shown}): load the actor again."
-        )
+        raise SceneError(f"Armature '{armature.name}' lacks bones of its actor ({shown}): load the actor again.")
     return [armature.pose.bones[name] for name in joints]
 
 
@@ -137,9 +129,7 @@ def _head(evaluated: bpy.types.Object) -> np.ndarray:
     if evaluated.type != "ARMATURE" or not evaluated.pose.bones:
         return np.eye(4)
     bone = next(bone for bone in evaluated.pose.bones if bone.parent is None)
-    return rigid(
-        np.array(bone.matrix, np.float64) @ np.linalg.inv(np.array(bone.bone.matrix_local, np.float64))
-    )
+    return rigid(np.array(bone.matrix, np.float64) @ np.linalg.inv(np.array(bone.bone.matrix_local, np.float64)))
 
 
 def _shape(
@@ -155,9 +145,7 @@ def _shape(
 def _key_values(keys: bpy.types.Key | None, names: Sequence[str]) -> np.ndarray:
     blocks = keys.key_blocks if keys is not None else {}
     found = [blocks.get(name) for name in names]
-    return np.array(
-        [block.value if block is not None and not block.mute else 0.0 for block in found], np.float64
-    )
+    return np.array([block.value if block is not None and not block.mute else 0.0 for block in found], np.float64)
 
 
 def _vector(evaluated: bpy.types.Object, name: str, size: int) -> list[float]:
@@ -167,7 +155,5 @@ def _vector(evaluated: bpy.types.Object, name: str, size: int) -> list[float]:
         return [0.0] * size
     numbers = [float(x) for x in value] if hasattr(value, "__len__") else [float(value)]
     if len(numbers) != size:
-        raise SceneError(
-            f"Property '{name}' of '{evaluated.name}' has {len(numbers)} numbers, its actor takes {size}."
-        )
+        raise SceneError(f"Property '{name}' of '{evaluated.name}' has {len(numbers)} numbers, its actor takes {size}.")
     return numbers

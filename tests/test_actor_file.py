@@ -147,7 +147,10 @@ def test_files_that_do_not_fit_together_are_refused(tiny_actor: Path, tmp_path: 
 def test_the_command_says_one_sentence_and_exits_with_2(tmp_path: Path) -> None:
     path = tmp_path / "none.actor"
     done = subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", "render", str(path)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "avatar_core.cli", "render", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and str(path) in done.stderr

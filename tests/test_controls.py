@@ -39,7 +39,9 @@ def test_wrong_controls_are_refused_by_name(controls: Controls, words: str) -> N
         SCHEMA.check(controls)
 
 
-@pytest.mark.parametrize("data, words", [([], "object"), ({"pos": []}, "unknown control 'pos'"), ({"pose": ["a"]}, "numbers")])
+@pytest.mark.parametrize(
+    "data, words", [([], "object"), ({"pos": []}, "unknown control 'pos'"), ({"pose": ["a"]}, "numbers")]
+)
 def test_messages_that_are_no_controls_are_refused(data, words: str) -> None:
     with pytest.raises(ControlError, match=words):
         Controls.from_dict(data)

@@ -38,9 +38,7 @@ def test_where_all_is_there_a_render_can_work_and_the_worker_answers(capsys):
     assert code == 0, lines
     assert lines["worker"].startswith("ok") and "answers: " in lines["worker"]
     assert all(lines[name].startswith("ok") for name in ("Python", "PyTorch", "libraries", "kernels"))
-    assert all("; " in line for line in lines.values() if line.startswith("missing")), (
-        "each lack has a remedy"
-    )
+    assert all("; " in line for line in lines.values() if line.startswith("missing")), "each lack has a remedy"
 
 
 def test_without_torch_nothing_renders_and_the_remedy_is_a_command(capsys, monkeypatch):
@@ -53,9 +51,7 @@ def test_without_torch_nothing_renders_and_the_remedy_is_a_command(capsys, monke
 def test_a_missing_library_is_named_by_its_package(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
     code, lines = report(capsys, "--no-worker")
-    assert (
-        code == 1 and lines["libraries"].startswith("MISSING") and "pip install pyyaml" in lines["libraries"]
-    )
+    assert code == 1 and lines["libraries"].startswith("MISSING") and "pip install pyyaml" in lines["libraries"]
 
 
 def test_a_check_that_fails_itself_does_not_end_the_report(capsys, monkeypatch):

@@ -7,14 +7,27 @@ import pytest
 from PIL import Image
 
 from avatar_core.errors import AvatarError
-from avatar_core.frame import EMPTY_DEPTH, Frame, linear_to_srgb, srgb_to_linear, to_png8, write_exr, write_png
+from avatar_core.frame import (
+    EMPTY_DEPTH,
+    Frame,
+    linear_to_srgb,
+    srgb_to_linear,
+    to_png8,
+    write_exr,
+    write_png,
+)
 
 
 def sample(width: int = 7, height: int = 5) -> Frame:
     rng = np.random.default_rng(0)
     alpha = rng.random((height, width, 1), np.float32)
     rgba = np.concatenate([rng.random((height, width, 3), np.float32) * alpha, alpha], -1)
-    return Frame(rgba, rng.random((height, width), np.float32) * 5, np.zeros((height, width, 3), np.float32), alpha[..., 0])
+    return Frame(
+        rgba,
+        rng.random((height, width), np.float32) * 5,
+        np.zeros((height, width, 3), np.float32),
+        alpha[..., 0],
+    )
 
 
 def test_srgb_round_trip() -> None:

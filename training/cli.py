@@ -21,7 +21,8 @@ def run(arguments: Namespace) -> int:
 
     given = {name: getattr(arguments, name) for name in ("capture", "output", "steps")}
     options = replace(
-        read_train_options(arguments.config), **{name: value for name, value in given.items() if value is not None}
+        read_train_options(arguments.config),
+        **{name: value for name, value in given.items() if value is not None},
     )
     trainer = Trainer(options)
     if trainer.step:

@@ -45,7 +45,9 @@ def evaluate(actor: Actor, capture: Capture, pictures: int, quality: str) -> Eva
     for name, split in (("novel_view", "train"), ("novel_pose", "test")):
         pairs = [(c, f) for f, frame in enumerate(capture.frames) if frame.split == split for c in cameras]
         chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, pictures).astype(int))] if pairs else []
-        rows = [_measure(*rendered_pair(actor, capture, c, f, quality)) for c, f in tqdm(chosen, desc=name, unit="picture")]
+        rows = [
+            _measure(*rendered_pair(actor, capture, c, f, quality)) for c, f in tqdm(chosen, desc=name, unit="picture")
+        ]
         rows = [row for row in rows if row]
         if rows:
             sets[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} | {"pictures": len(rows)}

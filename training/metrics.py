@@ -14,8 +14,8 @@ def psnr(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def ssim(one: np.ndarray, two: np.ndarray) -> float:
-    """Structural similarity (Wang et al. 2004) of [H, W, 3] pictures: Gaussian window of 11 pixels, sigma 1.5, mean over
-    channels and the pixels whose window lies inside of the picture."""
+    """Structural similarity (Wang et al. 2004) of [H, W, 3] pictures: Gaussian window of 11 pixels, sigma 1.5, mean
+    over channels and the pixels whose window lies inside of the picture."""
     if min(one.shape[:2]) < 11:
         raise ValueError(f"SSIM needs pictures of at least 11 pixels a side, got {one.shape[:2]}")
     line = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)

@@ -29,15 +29,19 @@ class RaySampler:
 
     def draw(self, step: int) -> list[RayBatch]:
         rng = np.random.default_rng((self._seed, step))
-        return [self._batch(int(rng.choice(self.cameras)), int(rng.choice(self.frames)), rng) for _ in range(self._pictures)]
+        return [
+            self._batch(int(rng.choice(self.cameras)), int(rng.choice(self.frames)), rng) for _ in range(self._pictures)
+        ]
 
     def _batch(self, camera: int, frame: int, rng: np.random.Generator) -> RayBatch:
         image, near = self._picture(camera, frame)
         far = round(self._rays * _ELSEWHERE) if near.size else self._rays
-        index = np.concatenate([
-            rng.choice(near, self._rays - far) if near.size else near,
-            rng.integers(0, image.shape[0] * image.shape[1], far),
-        ])
+        index = np.concatenate(
+            [
+                rng.choice(near, self._rays - far) if near.size else near,
+                rng.integers(0, image.shape[0] * image.shape[1], far),
+            ]
+        )
         rows, columns = np.divmod(index, image.shape[1])
         pixels = np.stack([columns + 0.5, rows + 0.5], 1)
         rgba = image[rows, columns].astype(np.float32) / 255

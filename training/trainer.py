@@ -157,7 +157,9 @@ class Trainer:
         actor = self._actor(results.summary())
         camera = self.capture.cameras[self.sampler.cameras[0]].camera
         frame = actor.render(
-            self.capture.frames[self.sampler.frames[0]].controls, camera.scaled(_PREVIEW_HEIGHT / camera.height), "final"
+            self.capture.frames[self.sampler.frames[0]].controls,
+            camera.scaled(_PREVIEW_HEIGHT / camera.height),
+            "final",
         )
         from avatar_core.frame import to_png8
 

@@ -38,9 +38,7 @@ def npz_names(path: Path) -> set[str]:
         return {member.filename.removesuffix(".npy") for member in archive.infolist()}
 
 
-def read_npz(
-    path: Path, limit: int = MAX_FILE_BYTES, wanted: set[str] | None = None
-) -> dict[str, np.ndarray]:
+def read_npz(path: Path, limit: int = MAX_FILE_BYTES, wanted: set[str] | None = None) -> dict[str, np.ndarray]:
     """The plain arrays of an .npz file by name: all, or those `wanted` that it has.
 
     Entries of Python objects are refused (they are pickles), unless they are not wanted; so is a file whose
@@ -66,9 +64,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
                 raise BodyFileError(f"{path} holds more than {_MAX_ARRAYS} entries, so it is no body file")
             yield archive
     except _READ_ERRORS as error:
-        raise BodyFileError(
-            f"{path} is no readable .npz file; it is damaged or truncated ({error})"
-        ) from error
+        raise BodyFileError(f"{path} is no readable .npz file; it is damaged or truncated ({error})") from error
 
 
 def _read_npy(stream: IO[bytes], where: str, limit: int) -> np.ndarray:

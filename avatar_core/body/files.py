@@ -64,9 +64,7 @@ def _packed(path: Path) -> Body:
         raise BodyFileError(f"{path}: {error}") from error
 
 
-def _smpl_family(
-    path: Path, names: set[str], array: Callable[[str], np.ndarray], betas: int, expressions: int
-) -> Body:
+def _smpl_family(path: Path, names: set[str], array: Callable[[str], np.ndarray], betas: int, expressions: int) -> Body:
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise BodyFileError(f"{path} is no body of the SMPL family: its entry '{missing[0]}' is missing")

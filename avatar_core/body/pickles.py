@@ -26,11 +26,7 @@ _SPARSE = re.compile(r"scipy\.sparse(\._?(csc|csr|coo))?")
 _KNOWN = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
-    *(
-        (f"numpy.{core}.multiarray", name)
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
-    ),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
     *((module, "_reconstructor") for module in ("copy_reg", "copyreg")),
     *((module, name) for module in ("__builtin__", "builtins") for name in ("object", "set")),
@@ -85,9 +81,7 @@ class _Recorder(pickle._Unpickler):  # type: ignore[name-defined]  # in Python: 
         sparse = _SPARSE.fullmatch(module) and re.fullmatch(r"(csc|csr|coo)_(matrix|array)", name)
         chumpy = module.split(".")[0] == "chumpy"
         if not (sparse or chumpy or (module, name) in _KNOWN):
-            raise BodyFileError(
-                f"it asks for '{module}.{name}', which no body file needs and which may run code"
-            )
+            raise BodyFileError(f"it asks for '{module}.{name}', which no body file needs and which may run code")
         return type("_Record", (_Record,), {"kind": name})  # a fresh class: nothing outlives this file
 
 
@@ -113,9 +107,7 @@ def _load(path: Path) -> dict[str, Any]:
     except BodyFileError as error:
         raise BodyFileError(f"{path} was not opened: {error}") from error
     except Exception as error:  # a damaged pickle can fail anywhere
-        raise BodyFileError(
-            f"{path} cannot be read as a pickle; it is damaged or truncated ({error})"
-        ) from error
+        raise BodyFileError(f"{path} cannot be read as a pickle; it is damaged or truncated ({error})") from error
     if isinstance(loaded, _Record) and loaded.kind == "_reconstructor":
         loaded = loaded.state
     if not isinstance(loaded, dict):
@@ -158,9 +150,7 @@ def _dense(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     kind = np.dtype(("" if byte_order == "|" else byte_order) + spec)
     shape = tuple(int(side) for side in shape)
     if len(data) != math.prod(shape) * kind.itemsize:
-        raise ValueError(
-            f"shape {shape} of {spec} needs {math.prod(shape) * kind.itemsize} bytes, got {len(data)}"
-        )
+        raise ValueError(f"shape {shape} of {spec} needs {math.prod(shape) * kind.itemsize} bytes, got {len(data)}")
     return np.frombuffer(data, kind).reshape(shape, order=order)  # type: ignore[call-overload]
 
 

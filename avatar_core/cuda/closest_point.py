@@ -15,7 +15,13 @@ from .threads import parallel, thread_count
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-_CANDIDATES = (8, 32, 128, 512, 2048)  # triangles tried per point by the reference, widened until the answer is proved
+_CANDIDATES = (
+    8,
+    32,
+    128,
+    512,
+    2048,
+)  # triangles tried per point by the reference, widened until the answer is proved
 _CUTS = 4  # times that a large triangle is cut into four
 _CHUNK = 16384
 _FAR_AWAY = 1e30  # square metres, as in closest_point.h
@@ -51,7 +57,9 @@ class TriangleBVH:
         if points.dim() != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
             raise ValueError(f"points must be [N, 3] float32, got {tuple(points.shape)} {points.dtype}")
         if points.device.type != "cpu":
-            raise ValueError(f"the closest point is computed on the CPU, points are on {points.device}; move them there")
+            raise ValueError(
+                f"the closest point is computed on the CPU, points are on {points.device}; move them there"
+            )
         points = points.detach().contiguous()
         if self._native is None:
             distance2, face, bary = self._reference(points)

@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .loader import library, pointer
+from .loader import kernels, library, pointer
 from .threads import parallel
 
 _PRIMES = (1, 2654435761, 805459861)
@@ -35,7 +35,7 @@ class HashGridSpec:
     def __post_init__(self) -> None:
         if not (1 <= self.levels <= 32 and 1 <= self.features <= 8 and 4 <= self.log2_size <= 24):
             raise ValueError(f"hash grid needs 1-32 levels, 1-8 features, log2_size 4-24, got {self}")
-        if not (2 <= self.base_resolution and 1 <= self.growth and self.scales[-1] < 1 << 20):
+        if not (self.base_resolution >= 2 and self.growth >= 1 and self.scales[-1] < 1 << 20):
             raise ValueError(f"hash grid resolutions must lie between 2 and 2^20, got {self}")
 
     @cached_property
@@ -84,7 +84,8 @@ class _Level(ctypes.Structure):
 def hash_grid(points: Tensor, table: Tensor, spec: HashGridSpec) -> Tensor:
     """Features of points: [N, levels * features], level by level. Differentiable with respect to both tensors.
 
-    points: [N, 3] in [0, 1] (clamped; NaN counts as 0). table: [spec.parameters, features]. Native for float32 on the CPU with two
+    points: [N, 3] in [0, 1] (clamped; NaN counts as 0). table: [spec.parameters, features].
+    Native for float32 on the CPU with two
     features, else the reference. Raises ValueError for other shapes.
     """
     _check(points, table, spec)
@@ -122,7 +123,7 @@ class _HashGrid(torch.autograd.Function):
         points, table = points.contiguous(), table.contiguous()
         out = points.new_empty(len(points), spec.levels * 2)
         arguments = pointer(points), pointer(table), spec.native_levels, spec.levels, pointer(out)
-        parallel(library().hashgrid_forward, arguments, len(points))
+        parallel(kernels().hashgrid_forward, arguments, len(points))
         ctx.save_for_backward(points, table)
         ctx.spec = spec
         return out
@@ -134,12 +135,18 @@ class _HashGrid(torch.autograd.Function):
         grad_points = grad_table = None
         if ctx.needs_input_grad[1]:
             grad_table = torch.zeros_like(table)
-            arguments = pointer(points), pointer(grad), spec.native_levels, spec.levels, ctypes.c_longlong(len(points))
-            parallel(library().hashgrid_backward_table, (*arguments, pointer(grad_table)), spec.levels, least=1)
+            arguments = (
+                pointer(points),
+                pointer(grad),
+                spec.native_levels,
+                spec.levels,
+                ctypes.c_longlong(len(points)),
+            )
+            parallel(kernels().hashgrid_backward_table, (*arguments, pointer(grad_table)), spec.levels, least=1)
         if ctx.needs_input_grad[0]:
             grad_points = torch.empty_like(points)
             arguments = pointer(points), pointer(table), pointer(grad), spec.native_levels, spec.levels
-            parallel(library().hashgrid_backward_points, (*arguments, pointer(grad_points)), len(points))
+            parallel(kernels().hashgrid_backward_points, (*arguments, pointer(grad_points)), len(points))
         return grad_points, grad_table, None
 
 

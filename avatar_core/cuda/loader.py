@@ -26,7 +26,15 @@ from ..errors import AvatarError
 
 _HERE = Path(__file__).parent
 _SOURCES = ("hashgrid.cpp", "closest_point.cpp")
-_GNU = ["-O3", "-std=c++14", "-fno-exceptions", "-fno-rtti", "-ffp-contract=fast", "-fno-math-errno", "-shared"]
+_GNU = [
+    "-O3",
+    "-std=c++14",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-shared",
+]
 _TIMEOUT = 120  # seconds for a build
 _HINT = "install a C++ compiler (apt install g++, xcode-select --install, Visual Studio) or: pip install ziglang"
 
@@ -48,6 +56,13 @@ def backend() -> BackendInfo:
 def library() -> ctypes.CDLL | None:
     """The native kernels, or None: use the reference."""
     return _load()[0]
+
+
+def kernels() -> ctypes.CDLL:
+    """The native kernels, where `library()` said that there are some."""
+    native = library()
+    assert native is not None
+    return native
 
 
 def pointer(tensor: Tensor) -> ctypes.c_void_p:
@@ -108,7 +123,12 @@ def _build(command: list[str]) -> Path:
         sources = [str(_HERE / name) for name in _SOURCES]
         named = [f"/Fe:{output}"] if command[0] == "cl" else ["-o", str(output)]
         subprocess.run(
-            [*command, *sources, *named], cwd=folder, check=True, capture_output=True, text=True, timeout=_TIMEOUT
+            [*command, *sources, *named],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
         )
         os.replace(output, target)
     return target

@@ -114,9 +114,7 @@ class Capture:
             write_atomically(capture.folder / "body.npz", buffer.getvalue())
             write_atomically(index, (json.dumps(capture.to_dict(), indent=1) + "\n").encode())
         except OSError as error:
-            raise CaptureError(
-                f"the capture {folder} cannot be written: {error.strerror or error}"
-            ) from error
+            raise CaptureError(f"the capture {folder} cannot be written: {error.strerror or error}") from error
         return read_index(capture.folder)
 
     @cached_property
@@ -171,9 +169,7 @@ class Capture:
             "colour_space": COLOUR_SPACE,
             "world": WORLD,
             "fps": self.fps,
-            "cameras": [
-                {"name": view.name, "split": view.split, **view.camera.to_dict()} for view in self.cameras
-            ],
+            "cameras": [{"name": view.name, "split": view.split, **view.camera.to_dict()} for view in self.cameras],
             "frames": [
                 {
                     "index": frame.index,
@@ -188,9 +184,7 @@ class Capture:
 
 def body_schema(body: Body) -> ControlSchema:
     """The controls that a body takes."""
-    return ControlSchema(
-        joints=body.joint_names, betas=body.shapedirs.shape[2], expressions=body.expression_names
-    )
+    return ControlSchema(joints=body.joint_names, betas=body.shapedirs.shape[2], expressions=body.expression_names)
 
 
 def read_index(folder: Path) -> Capture:
@@ -203,9 +197,7 @@ def read_index(folder: Path) -> Capture:
     if type(version) is not int or version < 1:
         raise CaptureError(f"{path}: 'version' must be a whole number, got {version!r}")
     if version > VERSION:
-        raise CaptureError(
-            f"{path} has version {version}, newer than this program knows ({VERSION}); update it"
-        )
+        raise CaptureError(f"{path} has version {version}, newer than this program knows ({VERSION}); update it")
     for key, only in (("world", WORLD), ("colour_space", COLOUR_SPACE)):
         if data.get(key) != only:
             raise CaptureError(f"{path}: '{key}' must be '{only}', got {data.get(key)!r}")
@@ -261,9 +253,7 @@ def _camera(path: Path, number: int, data: Any) -> CaptureCamera:
         raise CaptureError(f"{where} must be an object, got {type(data).__name__}")
     name = data.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise CaptureError(
-            f"{where}: 'name' must be letters, digits, '_', '-' and '.' only, got {str(name)[:80]!r}"
-        )
+        raise CaptureError(f"{where}: 'name' must be letters, digits, '_', '-' and '.' only, got {str(name)[:80]!r}")
     try:
         camera = Camera.from_dict(data)
     except (AvatarError, OverflowError) as error:

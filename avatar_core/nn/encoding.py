@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ def mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
     """`layers` hidden layers of width `hidden` with ReLU, and a linear output."""
     widths = [inputs, *[hidden] * layers, outputs]
     parts: list[nn.Module] = []
-    for one, two in zip(widths, widths[1:]):
+    for one, two in pairwise(widths):
         parts += [nn.Linear(one, two), nn.ReLU()]
     return nn.Sequential(*parts[:-1])
 

@@ -1,7 +1,7 @@
 """Emission and absorption along rays, on packed samples.
 
-With density s_i (1/m) over a step d: a_i = 1 - exp(-s_i d), T_i = prod_{k<i} (1 - a_k), w_i = a_i T_i, and a ray's value
-is sum_i w_i v_i (Max 1995, eq. 10; as in every radiance field).
+With density s_i (1/m) over a step d: a_i = 1 - exp(-s_i d), T_i = prod_{k<i} (1 - a_k), w_i = a_i T_i, and a ray's
+value is sum_i w_i v_i (Max 1995, eq. 10; as in every radiance field).
 """
 
 from __future__ import annotations

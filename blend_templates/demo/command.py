@@ -37,9 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("out/demo"), help="folder (default out/demo)")
     parser.add_argument("--quality", choices=QUALITIES, default="preview")
     parser.add_argument("--actor", type=Path, default=ACTOR, help="another actor with an SMPL skeleton")
-    parser.add_argument(
-        "--blender", help="a Blender executable; the default is the bpy module of this Python"
-    )
+    parser.add_argument("--blender", help="a Blender executable; the default is the bpy module of this Python")
 
 
 def run(arguments: Namespace) -> int:
@@ -48,9 +46,7 @@ def run(arguments: Namespace) -> int:
     if not 1 <= arguments.frames <= 10_000:
         raise AvatarError(f"--frames must be 1 to 10000, got {arguments.frames}")
     if arguments.blender is None and find_spec("bpy") is None:
-        raise AvatarError(
-            "the demo needs Blender: pip install -e '.[blender]', or name an executable with --blender"
-        )
+        raise AvatarError("the demo needs Blender: pip install -e '.[blender]', or name an executable with --blender")
     read_header(arguments.actor)
     output = arguments.output.resolve()
     try:
@@ -76,9 +72,8 @@ def run(arguments: Namespace) -> int:
         _run_blender(arguments.blender, path, arguments.frames)
     pictures = [output / f"frame_{number:04d}.png" for number in range(1, arguments.frames + 1)]
     _contact_sheet(pictures, output / "contact_sheet.png")
-    print(
-        f"{arguments.frames} frames in {time.monotonic() - started:.0f} s: {output}/frame_*.png, demo.mp4, contact_sheet.png"
-    )
+    seconds = time.monotonic() - started
+    print(f"{arguments.frames} frames in {seconds:.0f} s: {output}/frame_*.png, demo.mp4, contact_sheet.png")
     return 0
 
 

@@ -33,8 +33,8 @@ def demo_motion(frames: int) -> tuple[np.ndarray, np.ndarray]:
     transl = (1 - share[:, None]) * walk.transl[step] + share[:, None] * wave.transl[gesture]
     transl[:, 2] += _START + np.cumsum(_SPEED * (1 - share))
     turn = np.sin(np.arange(count) / FRAMES * 2 * np.pi)
-    for joint, degrees in (("neck", 14.0), ("head", 22.0)):
-        index = SMPL_JOINTS.index(joint)
+    for name, degrees in (("neck", 14.0), ("head", 22.0)):
+        index = SMPL_JOINTS.index(name)
         look = Rotation.from_rotvec(np.radians(degrees) * turn[:, None] * [[0, 1, 0]])
         pose[:, index] = (look * Rotation.from_rotvec(pose[:, index])).as_rotvec()
     return pose[:frames].astype(np.float32), transl[:frames].astype(np.float32)

@@ -81,9 +81,7 @@ def assemble(source: Source) -> Assembly:
     )
 
 
-def _shorter_diagonals(
-    points: np.ndarray, quads: np.ndarray, quad_uv: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _shorter_diagonals(points: np.ndarray, quads: np.ndarray, quad_uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turns quads so that corners 0 and 2 are the nearer pair: readers split them there."""
     corners = points[quads]
     first = np.linalg.norm(corners[:, 0] - corners[:, 2], axis=1)

@@ -57,9 +57,7 @@ class Source:
 
     def face_units(self) -> dict[str, np.ndarray]:
         """Name -> offsets [V, 3], decimetres, sorted by name."""
-        files = sorted(
-            name for name in self._names if name.startswith(_FACE_UNITS) and name.endswith(".target")
-        )
+        files = sorted(name for name in self._names if name.startswith(_FACE_UNITS) and name.endswith(".target"))
         return {
             name.removeprefix(_FACE_UNITS).removesuffix(".target"): _parse_target(
                 self._archive.read(name).decode(), len(self.mesh.vertices)

@@ -50,9 +50,7 @@ class Studio:
     folder: Path
     actor: Path
 
-    def script(
-        self, name: str, *arguments: str, worker: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def script(self, name: str, *arguments: str, worker: str | None = None) -> subprocess.CompletedProcess[str]:
         """Runs inside/`name`.py with the extension switched on."""
         runner, script = str(self.folder / "run_in_blender.py"), str(self.folder / "inside" / f"{name}.py")
         start = [runner] if self.blender.module else ["-P", runner]
@@ -63,18 +61,14 @@ class Studio:
         done = self.script("shot", str(self.actor), str(self.folder), json.dumps(shots))
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def animate(
-        self, blend: Path, output: str, worker: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def animate(self, blend: Path, output: str, worker: str | None = None) -> subprocess.CompletedProcess[str]:
         """`blender -b FILE -o OUTPUT -a`."""
         target = str(self.folder / output)
         if self.blender.module:
             return self.script("render", "animate", str(blend), target, worker=worker)
         return self.run(self.blender.command(str(blend), "-o", target, "-a"), worker)
 
-    def avatar(
-        self, blend: Path, *arguments: str, worker: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def avatar(self, blend: Path, *arguments: str, worker: str | None = None) -> subprocess.CompletedProcess[str]:
         """`blender -b FILE --command avatar ARGUMENTS`."""
         if self.blender.module:
             return self.script("render", "command", str(blend), *arguments, worker=worker)
@@ -116,11 +110,7 @@ class Studio:
 
 def named() -> list[str]:
     """What the environment variable BLENDER names: executables, or interpreters with the module bpy."""
-    return [
-        entry.strip()
-        for entry in re.split(f"[,{os.pathsep}]", os.environ.get("BLENDER", ""))
-        if entry.strip()
-    ]
+    return [entry.strip() for entry in re.split(f"[,{os.pathsep}]", os.environ.get("BLENDER", "")) if entry.strip()]
 
 
 def candidates() -> list[str]:

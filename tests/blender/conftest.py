@@ -11,16 +11,12 @@ import pytest
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "studio" in metafunc.fixturenames:
-        metafunc.parametrize(
-            "studio", blenders.candidates() or [""], indirect=True, scope="session", ids=_name
-        )
+        metafunc.parametrize("studio", blenders.candidates() or [""], indirect=True, scope="session", ids=_name)
 
 
 def pytest_report_header() -> list[str]:
     found = blenders.candidates()
-    lines = [f"Blender: {program}" for program in found] or [
-        "Blender: NONE, the tests of the extension are skipped"
-    ]
+    lines = [f"Blender: {program}" for program in found] or ["Blender: NONE, the tests of the extension are skipped"]
     if not blenders.named():
         lines.append("Blender: no executable is named; BLENDER=/path/to/blender[,…] tests in installed ones")
     return lines

@@ -25,9 +25,7 @@ SIZE = "1280x800x24"
 PATIENCE = 120  # seconds
 
 
-def main(
-    program: str, actor: str, output: str = str(blenders.ROOT / "docs" / "images" / "panel.png")
-) -> None:
+def main(program: str, actor: str, output: str = str(blenders.ROOT / "docs" / "images" / "panel.png")) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         found = blenders.probe(program, folder)
@@ -53,9 +51,7 @@ def photograph(studio: blenders.Studio, output: Path) -> None:
         "BLENDER_USER_RESOURCES": str(studio.folder / "home"),
         "AVATAR_WORKER": studio.worker(),
     }
-    blender = subprocess.Popen(
-        [*command, "--", str(studio.actor), str(ready)], cwd=studio.folder, env=environment
-    )
+    blender = subprocess.Popen([*command, "--", str(studio.actor), str(ready)], cwd=studio.folder, env=environment)
     try:
         deadline = time.monotonic() + PATIENCE
         while not ready.exists():

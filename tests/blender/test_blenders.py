@@ -29,11 +29,7 @@ PERCENTS = (100, 50)
 def cases(studio: Studio) -> dict[str, str]:
     """The cases of inside/cases.py, each with its traceback or nothing."""
     done = studio.script("cases", str(studio.actor))
-    found = [
-        json.loads(line.removeprefix("CASE "))
-        for line in done.stdout.splitlines()
-        if line.startswith("CASE ")
-    ]
+    found = [json.loads(line.removeprefix("CASE ")) for line in done.stdout.splitlines() if line.startswith("CASE ")]
     assert found and done.returncode == 0, done.stdout + done.stderr
     return {case["case"]: case["error"] for case in found}
 
@@ -76,9 +72,7 @@ def actor(studio: Studio) -> Actor:
     return Actor.load(studio.actor)
 
 
-CASES = re.findall(
-    r"^def case_(\w+)", (Path(__file__).parent / "inside" / "cases.py").read_text(), re.MULTILINE
-)
+CASES = re.findall(r"^def case_(\w+)", (Path(__file__).parent / "inside" / "cases.py").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -86,9 +80,7 @@ def test_inside(cases: dict[str, str], name: str) -> None:
     assert not cases[name], cases[name]
 
 
-def test_pose_of_every_frame_is_the_evaluated_one(
-    animation: tuple[list[np.ndarray], list[dict]], actor: Actor
-) -> None:
+def test_pose_of_every_frame_is_the_evaluated_one(animation: tuple[list[np.ndarray], list[dict]], actor: Actor) -> None:
     """Keys, a constraint, an animated parent and a shape key; motion blur makes no frame twice."""
     _, asked = animation
     assert len(asked) == 3
@@ -240,9 +232,7 @@ def test_farm_command_renders_and_resumes(studio: Studio, shot: Path, animation:
     assert done.returncode == 0, done.stdout + done.stderr
     assert first.stat().st_mtime_ns == written
     assert len(requests(log)) == 2
-    assert sorted(path.name for path in first.parent.iterdir()) == [
-        f"shot_000{frame}.exr" for frame in (1, 2, 3)
-    ]
+    assert sorted(path.name for path in first.parent.iterdir()) == [f"shot_000{frame}.exr" for frame in (1, 2, 3)]
     assert "2 frames rendered, 1 were there" in done.stdout
     np.testing.assert_array_equal(pixels(channels(second)), animation[0][1])
 
@@ -276,9 +266,7 @@ def test_installed_by_blenders_own_command(studio: Studio) -> None:
     """The zip is accepted and the extension is switched on for good."""
     if studio.blender.module:
         pytest.skip("the module bpy has no extension command")
-    done = studio.run(
-        [studio.blender.program, "-b", "--command", "extension", "validate", "neural_avatars-0.1.0.zip"]
-    )
+    done = studio.run([studio.blender.program, "-b", "--command", "extension", "validate", "neural_avatars-0.1.0.zip"])
     assert done.returncode == 0, done.stdout + done.stderr
     done = studio.run([studio.blender.program, "-b", "--python-expr", _ENABLED])
     assert f"ENABLED {EXTENSION}" in done.stdout, done.stdout + done.stderr

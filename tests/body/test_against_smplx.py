@@ -19,17 +19,13 @@ from blend_templates.motions import load_motion
 smplx = pytest.importorskip("smplx")
 
 
-def posed(
-    body: Body, pose: np.ndarray, transl: np.ndarray, betas: np.ndarray, expression: np.ndarray
-) -> torch.Tensor:
+def posed(body: Body, pose: np.ndarray, transl: np.ndarray, betas: np.ndarray, expression: np.ndarray) -> torch.Tensor:
     rotations = torch.tensor(pose, dtype=torch.float32)
     rest = torch.from_numpy(body.shaped(betas, expression))
     if body.posedirs is not None:
         rest = rest + pose_offsets(rotations, torch.from_numpy(body.posedirs))
     joints = torch.from_numpy(body.joints(betas, expression))
-    transforms = relative_transforms(
-        rotations, joints, body.parents, torch.tensor(transl, dtype=torch.float32)
-    )
+    transforms = relative_transforms(rotations, joints, body.parents, torch.tensor(transl, dtype=torch.float32))
     return skin(rest, torch.from_numpy(body.weights), transforms)
 
 

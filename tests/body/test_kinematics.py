@@ -23,9 +23,7 @@ def random_chain(seed: int = 0, batch: tuple[int, ...] = ()) -> tuple[torch.Tens
 
 def test_a_quarter_turn_about_y_takes_z_to_x() -> None:
     rotation = axis_angle_to_matrix(torch.tensor([0.0, np.pi / 2, 0.0], dtype=torch.float64))
-    torch.testing.assert_close(
-        rotation @ torch.tensor([0.0, 0, 1]).double(), torch.tensor([1.0, 0, 0]).double()
-    )
+    torch.testing.assert_close(rotation @ torch.tensor([0.0, 0, 1]).double(), torch.tensor([1.0, 0, 0]).double())
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-8, 1e-4, 0.01, 1.0, 3.0, 3.14159, 6.0])

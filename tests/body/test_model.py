@@ -130,9 +130,7 @@ def test_damaged_embedded_bodies_are_refused(name: str, value: np.ndarray | None
         Body.from_tensors(tensors, body.meta())
 
 
-@pytest.mark.parametrize(
-    "meta", [None, {}, {"name": "x", "joint_names": 3, "expression_names": [], "topology": ""}]
-)
+@pytest.mark.parametrize("meta", [None, {}, {"name": "x", "joint_names": 3, "expression_names": [], "topology": ""}])
 def test_damaged_headers_are_refused(meta: dict) -> None:
     with pytest.raises(BodyFileError, match="header"):
         Body.from_tensors(small_body().to_tensors(), meta)

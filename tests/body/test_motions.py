@@ -41,8 +41,7 @@ def test_motions_loop(name: str) -> None:
     assert 0.02 < steps < 0.4  # radians a frame: it moves, and never jerks
     assert np.abs(motion.pose[0] - motion.pose[-1]).max() <= steps * 1.01
     assert (
-        np.abs(motion.transl[0] - motion.transl[-1]).max()
-        <= np.abs(np.diff(motion.transl, axis=0)).max() * 1.01 + 1e-3
+        np.abs(motion.transl[0] - motion.transl[-1]).max() <= np.abs(np.diff(motion.transl, axis=0)).max() * 1.01 + 1e-3
     )
 
 

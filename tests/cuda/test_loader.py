@@ -16,7 +16,11 @@ CUDA = Path(__file__).parents[2] / "avatar_core" / "cuda"
 
 def ask(**environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", ASK], capture_output=True, text=True, timeout=120, env={**os.environ, **environment}
+        [sys.executable, "-c", ASK],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
     )
 
 

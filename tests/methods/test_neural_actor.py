@@ -65,7 +65,9 @@ def test_planes_agree_about_where_there_is_somebody(actor: Actor, controls: Cont
     frame = actor.render(controls, front_camera, "draft")
     nobody = frame.mask == 0
     assert nobody.mean() > 0.3
-    assert (frame.depth[nobody] == EMPTY_DEPTH).all() and not frame.rgba[nobody].any() and not frame.normal[nobody].any()
+    assert (
+        (frame.depth[nobody] == EMPTY_DEPTH).all() and not frame.rgba[nobody].any() and not frame.normal[nobody].any()
+    )
     assert (frame.depth[~nobody] < 5).all()
     assert (frame.rgba[..., :3] <= frame.rgba[..., 3:] + 1e-5).all()  # premultiplied
     facing = (frame.normal[frame.mask > 0.9] * front_camera.forward).sum(-1)

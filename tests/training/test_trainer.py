@@ -37,9 +37,7 @@ def capture(tiny_actor: Path, tmp_path_factory: pytest.TempPathFactory) -> Captu
     cameras = [
         CaptureCamera(
             f"camera_{i}",
-            Camera.look_at(
-                np.array([2.8 * np.sin(a), 0.2, 2.8 * np.cos(a)]), np.array([0, -0.2, 0]), 0.72, SIDE, SIDE
-            ),
+            Camera.look_at(np.array([2.8 * np.sin(a), 0.2, 2.8 * np.cos(a)]), np.array([0, -0.2, 0]), 0.72, SIDE, SIDE),
             "test" if i == 2 else "train",
         )
         for i, a in enumerate(np.linspace(0, 2 * np.pi, 6, endpoint=False))
@@ -96,9 +94,7 @@ def test_a_killed_run_goes_on_to_the_same_result(capture: Capture, tmp_path: Pat
     while straight.step < 30:
         straight._one_step()
     path = config(capture, _made(tmp_path, "b"), steps=30)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "avatar_core.cli", "train", str(path)], stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([sys.executable, "-m", "avatar_core.cli", "train", str(path)], stderr=subprocess.DEVNULL)
     checkpoint = tmp_path / "b" / "run" / "checkpoint.pt"
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
@@ -136,7 +132,10 @@ def test_a_run_with_other_options_is_not_continued(capture: Capture, tmp_path: P
 def test_wrong_options_are_named(capture: Capture, tmp_path: Path, changes: dict, words: str) -> None:
     path = config(capture, tmp_path, **changes)
     done = subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", "train", str(path)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "avatar_core.cli", "train", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 2, done.stderr
     assert words in done.stderr and done.stderr.startswith("error: ")

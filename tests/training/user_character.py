@@ -57,9 +57,7 @@ def add_armature() -> bpy.types.Object:
 
 
 def add_skin(armature: bpy.types.Object) -> None:
-    height, turn = np.meshgrid(
-        np.linspace(0, 0.9, RINGS), np.arange(SIDES) * 2 * math.pi / SIDES, indexing="ij"
-    )
+    height, turn = np.meshgrid(np.linspace(0, 0.9, RINGS), np.arange(SIDES) * 2 * math.pi / SIDES, indexing="ij")
     points = np.stack([0.08 * np.cos(turn), 0.08 * np.sin(turn), height], -1).reshape(-1, 3)
     low, side = np.meshgrid(np.arange(RINGS - 1) * SIDES, np.arange(SIDES), indexing="ij")
     after = (side + 1) % SIDES

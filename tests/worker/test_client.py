@@ -238,9 +238,7 @@ def test_a_missing_interpreter_is_named_with_the_remedy(start):
     with pytest.raises(WorkerError) as caught:
         start(["/nowhere/bin/python", "-m", "avatar_core.worker"]).start()
     assert caught.value.kind == "missing"
-    assert (
-        "/nowhere/bin/python does not exist" in caught.value.message and "preferences" in caught.value.message
-    )
+    assert "/nowhere/bin/python does not exist" in caught.value.message and "preferences" in caught.value.message
 
 
 def test_a_file_that_is_no_program_is_named(start, tmp_path):

@@ -82,15 +82,9 @@ def test_unfit_messages_are_refused_before_a_byte_is_written(header, planes):
         framed(b'{"type": "x", "planes": [{"name": "a", "dtype": "float32", "shape": [2]}]}', b"1234"),
         framed(b'{"type": "x", "planes": [{"name": "a", "dtype": "uint8", "shape": 1}]}', b"1"),
         framed(b'{"type": "x", "planes": [{"name": "a", "dtype": ["uint8"], "shape": [1]}]}', b"1"),
-        framed(
-            json.dumps({"type": "x", "planes": [{"name": "a", "dtype": "uint8", "shape": [0]}] * 2}).encode()
-        ),
+        framed(json.dumps({"type": "x", "planes": [{"name": "a", "dtype": "uint8", "shape": [0]}] * 2}).encode()),
         framed(json.dumps({"type": "x", "planes": [{}] * 1000}).encode()),
-        framed(
-            json.dumps(
-                {"type": "x", "planes": [{"name": "a", "dtype": "uint8", "shape": [1 << 52] * 4}]}
-            ).encode()
-        ),
+        framed(json.dumps({"type": "x", "planes": [{"name": "a", "dtype": "uint8", "shape": [1 << 52] * 4}]}).encode()),
         PREFIX.pack(protocol.MAGIC, protocol.MAX_HEADER + 1, 0),
         PREFIX.pack(protocol.MAGIC, 2, protocol.MAX_PAYLOAD + 1),
         PREFIX.pack(protocol.MAGIC, 2, 1 << 63),

@@ -19,9 +19,7 @@ from avatar_core.methods.neural_actor.model import Model
 from avatar_core.worker.client import Reply, Worker, WorkerError
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER = (
-    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from avatar_core.worker.__main__ import main; main()"
-)
+WORKER = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from avatar_core.worker.__main__ import main; main()"
 CAMERA = Camera.look_at(np.array([0.3, 1.0, 3.0]), np.array([0, 0.9, 0]), 0.7, 40, 30)
 
 

@@ -21,17 +21,13 @@ class StudioError(AvatarError):
     """Blender could not do its part."""
 
 
-def run_script(
-    script: str, job: dict[str, Any], blender: str | None, folder: Path, pictures: int = 0
-) -> None:
+def run_script(script: str, job: dict[str, Any], blender: str | None, folder: Path, pictures: int = 0) -> None:
     """Runs a script of this package with `job`, which is put into `folder`, and shows a bar of `pictures`.
 
     blender: a Blender program; None is the bpy module of this Python. Raises StudioError.
     """
     if blender is None and find_spec("bpy") is None:
-        raise StudioError(
-            "the bpy module is not installed; pip install 'avatar-core[blender]' or give --blender"
-        )
+        raise StudioError("the bpy module is not installed; pip install 'avatar-core[blender]' or give --blender")
     job_file = folder.resolve() / f"{Path(script).stem}.json"
     job_file.write_text(json.dumps(job), encoding="utf-8")
     start = [blender, "-b", "--factory-startup", "--python"] if blender else [sys.executable]
@@ -46,9 +42,7 @@ def run_script(
             errors="replace",
         )
     except OSError as error:
-        raise StudioError(
-            f"Blender cannot be started as '{command[0]}': {error.strerror or error}"
-        ) from error
+        raise StudioError(f"Blender cannot be started as '{command[0]}': {error.strerror or error}") from error
     try:
         failure = _follow(child, pictures)
         code = child.wait()

@@ -13,9 +13,7 @@ _FILL = 0.96  # of the picture, by the subject's whole range of motion
 _AIM_ROUNDS = 4
 
 
-def camera_ring(
-    points: np.ndarray, height: float, count: int, resolution: int
-) -> tuple[list[Camera], np.ndarray]:
+def camera_ring(points: np.ndarray, height: float, count: int, resolution: int) -> tuple[list[Camera], np.ndarray]:
     """`count` square cameras around `points` [N, 3] (world, metres), and which are held out, [count] bool.
 
     height: of the subject, metres; it sets the distance. Elevations and distances vary over the ring.

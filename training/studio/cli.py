@@ -38,9 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     rigged = parser.add_argument_group("a character of yours, in its own animation")
     rigged.add_argument("--blend", type=Path, metavar="FILE", help="the .blend file it is in")
     rigged.add_argument("--armature", metavar="NAME", help="default: the one that moves the most vertices")
-    rigged.add_argument(
-        "--mesh", metavar="NAME", action="append", default=[], help="repeatable; default: all"
-    )
+    rigged.add_argument("--mesh", metavar="NAME", action="append", default=[], help="repeatable; default: all")
     rigged.add_argument("--keep-light", action="store_true", help="use the file's lights and world")
 
 
@@ -77,9 +75,7 @@ def _subject(arguments: Namespace, work: Path) -> Subject:
         return studio_subject(work, clips, arguments.frames, arguments.seed, arguments.resolution)
     if not arguments.blend.is_file():
         raise StudioError(f"--blend {arguments.blend} is no file")
-    return file_subject(
-        work, arguments.blend, arguments.armature, arguments.mesh, arguments.frames, arguments.blender
-    )
+    return file_subject(work, arguments.blend, arguments.armature, arguments.mesh, arguments.frames, arguments.blender)
 
 
 def _start(arguments: Namespace, subject: Subject) -> Capture:
@@ -93,9 +89,7 @@ def _start(arguments: Namespace, subject: Subject) -> Capture:
         name=subject.name,
         licence=subject.licence,
         fps=subject.fps,
-        cameras=[
-            CaptureCamera(f"camera_{i:02d}", camera, _split(held_out[i])) for i, camera in enumerate(cameras)
-        ],
+        cameras=[CaptureCamera(f"camera_{i:02d}", camera, _split(held_out[i])) for i, camera in enumerate(cameras)],
         frames=[
             CaptureFrame(i, Controls(pose=poses.pose[i], transl=poses.transl[i]), _split(poses.test[i]))
             for i in range(len(poses.pose))
@@ -108,9 +102,7 @@ def _split(held_out: np.bool_) -> str:
     return "test" if held_out else "train"
 
 
-def _job(
-    arguments: Namespace, subject: Subject, capture: Capture, missing: list[tuple[int, int]]
-) -> dict[str, Any]:
+def _job(arguments: Namespace, subject: Subject, capture: Capture, missing: list[tuple[int, int]]) -> dict[str, Any]:
     return {
         **subject.scene,
         "keep_light": arguments.keep_light,

@@ -140,9 +140,7 @@ def _cloth(image: np.ndarray, p: np.ndarray) -> np.ndarray:
 def _part(name: str, shape: Surface, paint: _Paint, wrinkles: tuple[Wrinkle, ...] = ()) -> Part:
     """Spreads the part's island over its own texture map and paints it."""
     low, high = shape.corner_uv.min((0, 1)), shape.corner_uv.max((0, 1))
-    spread = Surface(
-        shape.vertices, shape.quads, shape.weights, (shape.corner_uv - low) / (high - low) * 0.98 + 0.01
-    )
+    spread = Surface(shape.vertices, shape.quads, shape.weights, (shape.corner_uv - low) / (high - low) * 0.98 + 0.01)
     _, corner_uv = triangles(spread.quads, spread.corner_uv)
     _, positions = triangles(spread.quads, spread.vertices[spread.quads])
     image = paint(bake(corner_uv, positions, _SIZE)).clip(0, 1).astype(np.float32)

@@ -99,9 +99,7 @@ def _rest_meshes(character: Character, joints: list[str]) -> dict[str, np.ndarra
     return joined
 
 
-def _read_mesh(
-    mesh: bpy.types.Object, armature: bpy.types.Object, joints: list[str]
-) -> dict[str, np.ndarray]:
+def _read_mesh(mesh: bpy.types.Object, armature: bpy.types.Object, joints: list[str]) -> dict[str, np.ndarray]:
     """Its own vertices at rest (before modifiers), triangles, weights [V, J] and texture coordinates."""
     data = mesh.data
     count = len(data.vertices)

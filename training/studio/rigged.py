@@ -38,9 +38,7 @@ def find_character(armature: str | None, meshes: list[str]) -> Character:
     if best is None:
         raise StudioFailure("the file's scene has no armature; only rigged characters can be captured")
     if not moved[best.name]:
-        raise StudioFailure(
-            f"armature '{best.name}' moves no mesh that is rendered; add an armature modifier"
-        )
+        raise StudioFailure(f"armature '{best.name}' moves no mesh that is rendered; add an armature modifier")
     return Character(best, tuple(moved[best.name]))
 
 

@@ -143,9 +143,7 @@ def _material(name: str, image: Path) -> bpy.types.Material:
     return material
 
 
-def _key_motion(
-    armature: bpy.types.Object, names: tuple[str, ...], pose: np.ndarray, transl: np.ndarray
-) -> None:
+def _key_motion(armature: bpy.types.Object, names: tuple[str, ...], pose: np.ndarray, transl: np.ndarray) -> None:
     """Keys axis-angle poses [T, J, 3] (body axes are bone axes) and the root's translation [T, 3]."""
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = 0, len(pose) - 1

@@ -59,10 +59,7 @@ class Surface:
         side_edge = side_edge.reshape(-1, 4)  # [Q, 4]: edge from corner k to corner k + 1
         faces = count + len(edges) + np.arange(len(quads))
         refined = np.concatenate(
-            [
-                np.stack([quads[:, k], count + side_edge[:, k], faces, count + side_edge[:, k - 1]], 1)
-                for k in range(4)
-            ]
+            [np.stack([quads[:, k], count + side_edge[:, k], faces, count + side_edge[:, k - 1]], 1) for k in range(4)]
         )
         uv, middle = self.corner_uv, self.corner_uv.mean(1)
         halfway = (uv + np.roll(uv, -1, 1)) / 2

@@ -39,8 +39,8 @@ class Field(nn.Module):
         self.deform = mlp(self.coarse.width + config.code, config.hidden // 2, 3 + _APPEARANCE, 2)
         self.geometry = mlp(self.fine.width + _APPEARANCE + 1, config.hidden, 1 + _GEOMETRY, 1)
         self.colour = mlp(_GEOMETRY + _APPEARANCE + 1, config.hidden, 3, 2)
-        nn.init.zeros_(self.deform[-1].weight)
-        nn.init.zeros_(self.deform[-1].bias)
+        for parameter in self.deform[-1].parameters():  # starts without deformation
+            nn.init.zeros_(parameter)
 
     def surface_code(self, rotations: Tensor) -> Tensor:
         """rotations [J, 3, 3] of the pose to codes [V, code]. The root's rotation is left out: turning the actor

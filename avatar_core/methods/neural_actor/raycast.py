@@ -52,7 +52,9 @@ class RayCaster:
                 getattr(frame, name)[top:bottom, x0:x1] = plane.reshape(bottom - top, width, *plane.shape[1:])
             if progress is not None:
                 progress((bottom - y0) / (y1 - y0))
-        return frame if small.width == camera.width else _enlarge(frame, camera.width, camera.height)
+        if self.quality.scale > 1:
+            return frame.reduced(round(self.quality.scale))
+        return frame if self.quality.scale == 1 else _enlarge(frame, camera.width, camera.height)
 
     def _region(self, camera: Camera) -> tuple[int, int, int, int]:
         """Pixels that can see the body: x0, y0, x1, y1."""

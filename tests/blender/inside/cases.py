@@ -126,9 +126,7 @@ def case_object_transform_turns_about_the_pelvis(actor: str) -> None:
     turned, placed = [], []
     for index, name in enumerate(schema["joints"]):
         bone = bones[name]
-        parents = [
-            schema["joints"].index(b.name) for b in bone.parent_recursive if b.name in schema["joints"]
-        ]
+        parents = [schema["joints"].index(b.name) for b in bone.parent_recursive if b.name in schema["joints"]]
         head = np.array(bone.bone.head_local)
         if not parents:
             turned.append(rotations[index])
@@ -137,8 +135,7 @@ def case_object_transform_turns_about_the_pelvis(actor: str) -> None:
             above = parents[0]
             turned.append(turned[above] @ rotations[index])
             placed.append(
-                placed[above]
-                + turned[above] @ (head - np.array(bones[schema["joints"][above]].bone.head_local))
+                placed[above] + turned[above] @ (head - np.array(bones[schema["joints"][above]].bone.head_local))
             )
         x, y, z = placed[index] * given.scale
         seen = rig.matrix_world @ bone.matrix.translation
@@ -150,11 +147,7 @@ def case_axis_angles_come_back(actor: str) -> None:
     """Any axis, from no turn at all to half a turn."""
     pose = import_module(f"{ADDON}.pose")
     random = np.random.default_rng(7)
-    axes = (
-        [axis / np.linalg.norm(axis) for axis in random.normal(size=(50, 3))]
-        + list(np.eye(3))
-        + list(-np.eye(3))
-    )
+    axes = [axis / np.linalg.norm(axis) for axis in random.normal(size=(50, 3))] + list(np.eye(3)) + list(-np.eye(3))
     for angle in (0.0, 1e-9, 1e-4, 0.5, 2.0, 3.1, math.pi - 1e-6, math.pi):
         turns = np.array([axis * angle for axis in axes])
         matrices = np.array([_matrix(turn) for turn in turns])
