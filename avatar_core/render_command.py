@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("actor", type=Path, help="the .actor file")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--shot", type=Path, help='JSON {"camera": {...}, "frames": [{controls}, ...]}; see docs/shot.md'
+        "--shot", type=Path, help='JSON {"camera": {...}, "frames": [{controls}, ...]}; see docs/render.md'
     )
     source.add_argument("--motion", help="one of our motions, such as walk or wave; the default is the rest pose")
     parser.add_argument("--frames", type=frame_range, help="A-B or A, counted from 1; the default is all")

@@ -40,8 +40,9 @@ def main(path: str) -> None:
     bpy.app.handlers.render_write.append(lambda *_: print("avatar-demo: frame", flush=True))
     bpy.ops.wm.save_as_mainfile(filepath=os.path.join(job["output"], "demo.blend"), check_existing=False)
     result = bpy.ops.render.render(animation=True)
-    if result != {"FINISHED"}:
-        raise RuntimeError("the render was stopped")
+    problems = importlib.import_module("neural_avatars.failures").found()
+    if problems or result != {"FINISHED"}:
+        raise RuntimeError(problems[0] if problems else "the render was stopped")
     encode_video(job)
 
 
