@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 import mathutils
 
-_SAMPLES = 24
+_SAMPLES = 12
 _FPS = 24
 
 
@@ -51,7 +51,7 @@ def configure(scene: Any, job: dict[str, Any]) -> None:
     render.engine = "CYCLES"
     scene.cycles.samples = _SAMPLES
     scene.cycles.use_denoising = True
-    scene.cycles.max_bounces = 4
+    scene.cycles.max_bounces = 3
     render.use_persistent_data = True
     render.resolution_x, render.resolution_y = job["resolution"]
     render.resolution_percentage = 100
@@ -93,7 +93,7 @@ def build_set(scene: Any) -> None:
     add_box("bench", (-0.72, -0.95, 0.2), (0.7, 0.28, 0.4), wood, turn=-0.2)
     sun = bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))
     sun.data.energy, sun.data.angle = 2.6, 0.12
-    sun.rotation_euler = (math.radians(48), 0, math.radians(32))
+    sun.rotation_euler = (math.radians(46), 0, math.radians(-58))
     scene.collection.objects.link(sun)
 
 
