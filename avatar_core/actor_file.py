@@ -55,13 +55,10 @@ def read_header(path: Path) -> Header:
         size = path.stat().st_size
         with path.open("rb") as stream:
             start = stream.read(8)
-            if start[:2] == b"PK" or start[:1] == b"\x80":
-                raise ActorFileError(
-                    f"{path} is a pickle or zip file, not an actor; it is refused because it may run code"
-                )
             length = int.from_bytes(start, "little")
-            if len(start) < 8 or not 2 <= length <= min(_MAX_HEADER, max(size - 8, 0)):
-                raise ActorFileError(f"{path} is not an actor file, or it is truncated; copy or export it again")
+            possible = len(start) == 8 and 2 <= length <= min(_MAX_HEADER, size - 8)
+            if not possible or stream.peek(1)[:1] != b"{":
+                raise ActorFileError(f"{path} {_what_else(start)}")
             raw = stream.read(length)
     except OSError as error:
         raise ActorFileError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -111,6 +108,13 @@ def write(path: Path, document: dict[str, Any], tensors: dict[str, np.ndarray]) 
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ActorFileError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _what_else(start: bytes) -> str:
+    """What a file is that begins with these bytes and is no actor."""
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        return "is a pickle or zip file, not an actor; it is refused because it may run code"
+    return "is not an actor file, or it is truncated; copy or export it again"
 
 
 def _check_tensors(path: Path, header: dict[str, Any], available: int) -> dict[str, tuple[int, ...]]:

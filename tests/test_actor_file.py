@@ -64,6 +64,18 @@ def test_a_pickle_in_disguise_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(tiny_actor: Path, tmp_path: Path) -> None:
+    content = tiny_actor.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    padding = (0x80 - length) % 256  # safetensors pads headers with spaces
+    path = tmp_path / "padded.actor"
+    path.write_bytes(
+        (length + padding).to_bytes(8, "little") + content[8 : 8 + length] + b" " * padding + content[8 + length :]
+    )
+    assert path.read_bytes()[:1] == b"\x80"
+    assert Actor.load(path).schema == Actor.load(tiny_actor).schema
+
+
 def test_a_huge_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.actor"
     path.write_bytes(struct.pack("<Q", 1 << 60) + b"{}")

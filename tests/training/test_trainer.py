@@ -62,12 +62,12 @@ def config(capture: Capture, tmp_path: Path, /, **changes: object) -> Path:
         "capture": str(capture.folder),
         "method": "neural_actor",
         "output": str(tmp_path / "run"),
-        "steps": 60,
+        "steps": 120,
         "pictures": 2,
         "rays": 200,
         "checkpoint_every": 10,
         "log_every": 5,
-        "picture_every": 50,
+        "picture_every": 100,
         "evaluate_pictures": 2,
         "config": {"levels": 8, "log2_table": 12, "finest_resolution": 256, "hidden": 32},
     }
@@ -80,7 +80,7 @@ def test_it_learns_logs_and_leaves_a_measured_actor(capture: Capture, tmp_path: 
     path = Trainer(read_train_options(config(capture, tmp_path))).run()
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["psnr"] > lines[0]["psnr"] + 3
-    assert (tmp_path / "run" / "pictures" / "0000050.png").exists()
+    assert (tmp_path / "run" / "pictures" / "0000100.png").exists()
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     actor = Actor.load(path)
     metrics = actor.metadata["provenance"]["metrics"]

@@ -46,6 +46,7 @@ class FakeActor:
             expression_names=(),
             topology_hash="0" * 64,
             joints=lambda: np.zeros((1, 3)),
+            joint_shapedirs=lambda: np.zeros((1, 3, 0)),
         )
 
     def proxy_mesh(self, controls):

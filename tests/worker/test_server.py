@@ -56,6 +56,7 @@ def test_body_brings_all_that_a_rig_is_built_from(worker, order):
     shapes = {name: (plane.shape, plane.dtype.name) for name, plane in reply.planes.items()}
     assert shapes == {
         "vertices": ((3, 3), "float32"),
+        "joint_shapedirs": ((1, 3, 0), "float32"),
         "faces": ((1, 3), "int32"),
         "uv": ((3, 2), "float32"),
         "face_uv": ((1, 3), "int32"),

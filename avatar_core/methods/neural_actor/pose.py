@@ -124,6 +124,7 @@ def to_canonical(posed: PosedBody, points: Tensor, reach: float = torch.inf) -> 
     inverse = _invert(matrices[:, :, :3])
     canonical = (inverse @ (points - matrices[:, :, 3])[..., None]).squeeze(-1) - surface[:, 12:15]
     outside = ((points - surface[:, 18:21]) * surface[:, 15:18]).sum(1) >= 0
+    outside |= torch.isinf(distance2)
     height = torch.where(outside, 1.0, -1.0) * distance2.clamp(min=0).sqrt()
     return CanonicalPoints(canonical, height, surface[:, 16], vertices, bary, matrices[:, :, :3])
 
