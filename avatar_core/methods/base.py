@@ -36,7 +36,7 @@ class Quality:
 QUALITIES = {
     "draft": Quality(step=0.012, scale=0.5, stop=0.05),
     "preview": Quality(step=0.008, scale=1.0, stop=0.01),
-    "final": Quality(step=0.007, scale=2.0, stop=0.005),
+    "final": Quality(step=0.008, scale=2.0, stop=0.005),
 }
 
 
