@@ -25,8 +25,10 @@ class TrainOptions:
     steps: int = 8000
     pictures: int = 4
     """pictures in a step"""
-    rays: int = 1024
-    """rays of each picture"""
+    pixels: int = 512
+    """pixels of each picture"""
+    subpixels: int = 2
+    """rays of a pixel, a side: a captured pixel is the mean over its square, not what stands at its centre"""
     final_rate: float = 0.03
     """share of the learning rate that is left at the end"""
     seed: int = 1
@@ -42,7 +44,7 @@ class TrainOptions:
 def read_train_options(path: Path) -> TrainOptions:
     """Raises ConfigError that names the file, the option and the nearest known name."""
     options = read_options(TrainOptions, read_yaml(path), str(path))
-    for name in ("steps", "pictures", "rays", "log_every", "checkpoint_every", "picture_every"):
+    for name in ("steps", "pictures", "pixels", "subpixels", "log_every", "checkpoint_every", "picture_every"):
         if getattr(options, name) < 1:
             raise ConfigError(f"{path}: option '{name}' must be at least 1")
     return options

@@ -39,7 +39,7 @@ class Trainer:
         config = read_options(method.Config, options.config, "the method's config")
         torch.manual_seed(options.seed)
         self.model = method.Model(config, self.capture.body)
-        self.sampler = RaySampler(self.capture, options.pictures, options.rays, options.seed)
+        self.sampler = RaySampler(self.capture, options)
         if not self.sampler.cameras or not self.sampler.frames:
             raise AvatarError(f"{options.capture} has no training cameras or no training frames")
         self.model.prepare(self.sampler.controls())

@@ -25,7 +25,6 @@ from torch import Tensor
 from ..errors import AvatarError
 
 _HERE = Path(__file__).parent
-_SOURCES = ("hashgrid.cpp", "closest_point.cpp")
 _GNU = [
     "-O3",
     "-std=c++14",
@@ -33,6 +32,7 @@ _GNU = [
     "-fno-rtti",
     "-ffp-contract=fast",
     "-fno-math-errno",
+    "-fno-trapping-math",
     "-shared",
 ]
 _TIMEOUT = 120  # seconds for a build
@@ -63,6 +63,15 @@ def kernels() -> ctypes.CDLL:
     native = library()
     assert native is not None
     return native
+
+
+def choose(*tensors: Tensor) -> str:
+    """'native', 'cuda' or 'reference': where an op on these tensors runs. Raises ValueError if they are on several
+    devices."""
+    devices = {tensor.device for tensor in tensors}
+    if len(devices) > 1:
+        raise ValueError(f"tensors must be on one device, got {', '.join(sorted(map(str, devices)))}")
+    return "native" if devices.pop().type == "cpu" and library() is not None else "reference"
 
 
 def pointer(tensor: Tensor) -> ctypes.c_void_p:
@@ -120,7 +129,7 @@ def _build(command: list[str]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         output = Path(folder) / target.name
-        sources = [str(_HERE / name) for name in _SOURCES]
+        sources = [str(path) for path in sorted(_HERE.glob("*.cpp"))]
         named = [f"/Fe:{output}"] if command[0] == "cl" else ["-o", str(output)]
         subprocess.run(
             [*command, *sources, *named],

@@ -49,10 +49,10 @@ def quality_named(name: str) -> Quality:
 
 @dataclass(frozen=True)
 class RayBatch:
-    """Training rays of one picture.
+    """Training pixels of one picture.
 
-    frame: the index of the pose, so that what depends only on it can be kept. pixels: [N, 2] x, y.
-    rgba: [N, 4] float32 in [0, 1], display sRGB, straight alpha, as captured.
+    frame: the index of the pose, so that what depends only on it can be kept. pixels: [N, K, 2] x, y of the K rays
+    whose mean is compared with a pixel. rgba: [N, 4] float32 in [0, 1], display sRGB, straight alpha, as captured.
     """
 
     frame: int

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 ALPHA = 0.5
 DEFORMATION = 2.0  # per square metre
 ENTROPY = 2e-4
+
+
+def pixel_means(rgb: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
+    """The colour [N, 3] (premultiplied display sRGB) and coverage [N] of pixels, from those of their rays: [N, K, 3]
+    and [N, K]. Light is averaged, not sRGB values, as a camera does and as `Frame.reduced` does."""
+    if coverage.shape[1] == 1:
+        return rgb[:, 0], coverage[:, 0]
+    straight = (rgb / coverage[..., None].clamp(min=1e-4)).clamp(0, 1)
+    light = (_linear(straight) * coverage[..., None]).mean(1)
+    mean = coverage.mean(1)
+    return _display(light / mean[:, None].clamp(min=1e-4)) * mean[:, None], mean
+
+
+def _linear(srgb: Tensor) -> Tensor:
+    """IEC 61966-2-1, differentiable."""
+    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def _display(linear: Tensor) -> Tensor:
+    """Inverse of `_linear`."""
+    curve = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
+    return torch.where(linear <= 0.0031308, 12.92 * linear, curve)
 
 
 def ray_losses(rgb: Tensor, coverage: Tensor, target: Tensor) -> dict[str, Tensor]:

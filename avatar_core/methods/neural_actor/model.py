@@ -18,7 +18,7 @@ from ...render.compositing import accumulate, weights
 from ..base import Quality, RayBatch
 from .config import Config
 from .field import Field, joint_spread
-from .losses import deformation_loss, ray_losses
+from .losses import deformation_loss, pixel_means, ray_losses
 from .pose import BodyTensors, PosedBody, mix, pose_body, to_canonical
 from .raycast import RayCaster
 from .shell import occupied_shell
@@ -107,12 +107,13 @@ class Model(nn.Module):
         return [{"params": tables, "lr": 1e-2}, {"params": rest, "lr": 2e-3}]
 
     def _march(self, batch: RayBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Premultiplied sRGB [R, 3], coverage [R], and the residual deformation of all samples [S, 3]."""
+        """Premultiplied sRGB [N, 3] and coverage [N] of the pixels, and the residual deformation of all samples
+        [S, 3]."""
         if batch.frame not in self._posed:
             with torch.no_grad():
                 self._posed[batch.frame] = self.pose(batch.controls)
         posed = self._posed[batch.frame]
-        origins, directions = (torch.as_tensor(array) for array in batch.camera.rays(batch.pixels))
+        origins, directions = (torch.as_tensor(array) for array in batch.camera.rays(batch.pixels.reshape(-1, 2)))
         with torch.no_grad():
             grid = posed.grid(self.shell, self.config.voxel, self._shell_version)
             samples = grid.sample(origins, directions, _TRAIN_STEP, torch.rand(len(origins)))
@@ -127,4 +128,6 @@ class Model(nn.Module):
         seen = torch.nonzero(weight.detach() > _SEEN).squeeze(1)
         colours = self.field.colours(features[seen], facing[seen])
         rgb = accumulate(weight[seen], colours, ray[seen], len(origins))
-        return rgb, accumulate(weight, None, ray, len(origins)), offset
+        coverage = accumulate(weight, None, ray, len(origins))
+        count = len(batch.pixels)
+        return *pixel_means(rgb.view(count, -1, 3), coverage.view(count, -1)), offset

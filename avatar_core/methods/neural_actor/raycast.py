@@ -19,7 +19,7 @@ from ..base import Cancelled, Quality
 from .field import Field
 from .pose import PosedBody, mix, to_canonical
 
-_TILE = 8192  # rays at a time
+_TILE = 16384  # rays at a time
 _WAVE = 4  # samples of a ray at a time
 _VISIBLE = 1 / 512  # coverage below which a pixel is empty
 _NEAR = 0.02  # metres; a body nearer than this to the camera plane is not bounded in the picture
