@@ -15,6 +15,7 @@ from avatar_core.controls import Controls
 from avatar_core.errors import AvatarError
 from avatar_core.frame import EMPTY_DEPTH
 from avatar_core.methods.neural_actor import raycast
+from avatar_core.methods.neural_actor.losses import pixel_means
 from avatar_core.methods.neural_actor.pose import to_canonical
 
 
@@ -126,3 +127,13 @@ def test_cancel_stops_at_once_and_words_are_checked(actor: Actor, controls: Cont
     shares: list[float] = []
     actor.render(controls, front_camera, "draft", progress=shares.append)
     assert shares and shares[-1] == 1.0 and shares == sorted(shares)
+
+
+def test_rays_of_a_pixel_are_averaged_as_light() -> None:
+    """Half white and half black is a mid grey of light, 0.735 in sRGB; an empty ray adds nothing to the colour."""
+    rgb = torch.tensor([[[1.0, 1, 1], [0, 0, 0]], [[0.5, 0.2, 0], [0, 0, 0]]])
+    coverage = torch.tensor([[1.0, 1], [1, 0]])
+    colour, mean = pixel_means(rgb, coverage)
+    torch.testing.assert_close(mean, torch.tensor([1.0, 0.5]))
+    torch.testing.assert_close(colour[0], torch.full((3,), 0.7354), atol=1e-3, rtol=0)
+    torch.testing.assert_close(colour[1], 0.5 * rgb[1, 0], atol=1e-5, rtol=0)

@@ -64,7 +64,7 @@ def config(capture: Capture, tmp_path: Path, /, **changes: object) -> Path:
         "output": str(tmp_path / "run"),
         "steps": 120,
         "pictures": 2,
-        "rays": 200,
+        "pixels": 120,
         "checkpoint_every": 10,
         "log_every": 5,
         "picture_every": 100,
@@ -112,7 +112,7 @@ def test_a_killed_run_goes_on_to_the_same_result(capture: Capture, tmp_path: Pat
 def test_a_run_with_other_options_is_not_continued(capture: Capture, tmp_path: Path) -> None:
     Trainer(read_train_options(config(capture, tmp_path)))._save()
     with pytest.raises(ConfigError, match="other options"):
-        Trainer(read_train_options(config(capture, tmp_path, rays=100)))
+        Trainer(read_train_options(config(capture, tmp_path, pixels=60)))
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(AvatarError, match="damaged"):
         Trainer(read_train_options(config(capture, tmp_path)))
