@@ -1,61 +1,76 @@
-"""Finds or builds the native kernels. Without a compiler there are none, and every op runs its PyTorch reference.
+"""Chooses where an op runs, and finds or builds the CPU's kernels.
 
-The library has a plain C interface, so it depends on no version of Python or torch. It is built once, by the first
-compiler found, into the user's cache folder; its name holds a hash of sources, command and processor.
+The library has a plain C interface, so it depends on no version of Python or torch. A wheel ships it for several levels
+of the processor's instructions, and the best that this processor has is loaded. Where none is shipped, as in a clone,
+the first compiler found builds one for this very processor, once, into the user's cache folder. Without either there
+are no kernels, and every op runs its PyTorch reference.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import platform
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache as once
 from importlib.util import find_spec
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import AvatarError
+from . import build, cache
 
-_HERE = Path(__file__).parent
-_GNU = [
-    "-O3",
-    "-std=c++14",
-    "-fno-exceptions",
-    "-fno-rtti",
-    "-ffp-contract=fast",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-shared",
-]
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _TIMEOUT = 120  # seconds for a build
 _HINT = "install a C++ compiler (apt install g++, xcode-select --install, Visual Studio) or: pip install ziglang"
 
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """name: 'native' or 'reference'. reason: why this one. faster: what to do for a faster one; may be empty."""
+    """name: 'native', 'cuda' or 'reference'. reason: why this one. faster: what to do for a faster one; may be
+    empty."""
 
     name: str
     reason: str
     faster: str = ""
 
 
-def backend() -> BackendInfo:
-    """What the ops use on the CPU."""
-    return _load()[1]
+@once
+def backend(device: str = "cpu") -> BackendInfo:
+    """What the ops use for tensors on a kind of device ('cpu', 'cuda', others).
+
+    AVATAR_BACKEND forces one: 'reference' for all tensors, 'native' for those on the CPU, 'cuda' for those on a GPU.
+    Raises AvatarError where that one cannot be had.
+    """
+    wanted = os.environ.get("AVATAR_BACKEND", "")
+    if wanted not in ("", "reference", "native", "cuda"):
+        raise AvatarError(f"AVATAR_BACKEND must be 'reference', 'native' or 'cuda', got '{wanted}'")
+    if wanted == "reference":
+        return BackendInfo("reference", "AVATAR_BACKEND asks for it", "unset AVATAR_BACKEND")
+    kind = device.split(":")[0]
+    if wanted == "cuda" or kind == "cuda":
+        info = _cuda()
+        if wanted == "cuda" and info.name != "cuda":
+            raise AvatarError(f"AVATAR_BACKEND=cuda, but the GPU cannot run kernels: {info.reason}")
+        if kind == "cuda":
+            return info
+    if kind != "cpu":
+        return BackendInfo("reference", f"there are no kernels for {kind}")
+    info = _load()[1]
+    if wanted == "native" and info.name != "native":
+        raise AvatarError(f"AVATAR_BACKEND=native, but the kernels cannot be built: {info.reason}; {_HINT}")
+    return info
 
 
 def library() -> ctypes.CDLL | None:
     """The native kernels, or None: use the reference."""
-    return _load()[0]
+    return _load()[0] if backend().name == "native" else None
 
 
 def kernels() -> ctypes.CDLL:
@@ -69,23 +84,35 @@ def choose(*tensors: Tensor) -> str:
     """'native', 'cuda' or 'reference': where an op on these tensors runs. Raises ValueError if they are on several
     devices."""
     devices = {tensor.device for tensor in tensors}
-    if len(devices) > 1:
-        raise ValueError(f"tensors must be on one device, got {', '.join(sorted(map(str, devices)))}")
-    return "native" if devices.pop().type == "cpu" and library() is not None else "reference"
+    if len(devices) != 1:
+        raise ValueError(f"tensors must be on one device, got {', '.join(sorted(map(str, devices))) or 'none'}")
+    return backend(devices.pop().type).name
 
 
 def pointer(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
 
 
-@cache
+def _cuda() -> BackendInfo:
+    from . import device
+
+    problem = device.problem()
+    if problem:
+        return BackendInfo("reference", problem)
+    return BackendInfo("cuda", f"device code {device.origin()}")
+
+
+@once
 def _load() -> tuple[ctypes.CDLL | None, BackendInfo]:
-    wanted = os.environ.get("AVATAR_BACKEND", "")
-    if wanted not in ("", "reference", "native"):
-        raise AvatarError(f"AVATAR_BACKEND must be 'reference' or 'native', got '{wanted}'")
-    if wanted == "reference":
-        return None, BackendInfo("reference", "AVATAR_BACKEND asks for it", "unset AVATAR_BACKEND")
+    """The first that works: a shipped library, best level first, or one that a compiler makes."""
     problems = []
+    for level in _levels():
+        path = build.library_path(build.system(), level)
+        if path.exists():
+            try:
+                return ctypes.CDLL(str(path)), BackendInfo("native", f"as shipped for {level}")
+            except OSError as error:
+                problems.append(f"{path.name}: {error}")
     for command in _compilers():
         try:
             path = _build(command)
@@ -93,10 +120,20 @@ def _load() -> tuple[ctypes.CDLL | None, BackendInfo]:
         except (OSError, subprocess.SubprocessError) as error:
             output = getattr(error, "stderr", None)
             problems.append(f"{command[0]}: {(output or str(error)).strip().splitlines()[-1]}")
-    reason = "; ".join(problems) or "no C++ compiler was found"
-    if wanted == "native":
-        raise AvatarError(f"AVATAR_BACKEND=native, but the kernels cannot be built: {reason}; {_HINT}")
-    return None, BackendInfo("reference", reason, _HINT)
+    return None, BackendInfo("reference", "; ".join(problems) or "no C++ compiler was found", _HINT)
+
+
+def _levels() -> tuple[str, ...]:
+    """Instruction levels that this processor and its operating system have, best first."""
+    levels = build.LEVELS.get(build.system().partition("-")[2], ())
+    if len(levels) < 2:
+        return levels
+    import torch
+
+    best = {"AVX2": 1}.get(torch.backends.cpu.get_cpu_capability(), 0)
+    if torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        best = 2
+    return levels[best::-1]
 
 
 def _compilers() -> list[list[str]]:
@@ -107,11 +144,10 @@ def _compilers() -> list[list[str]]:
     for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
         words = shlex.split(name)
         if words and shutil.which(words[0]):
-            found.append([*words, *_GNU, *native, *position])
+            found.append([*words, *build.FLAGS, *native, *position])
             break
     if find_spec("ziglang") is not None:
-        zig = [sys.executable, "-m", "ziglang", "c++"]
-        found.append([*zig, *_GNU, "-fno-slp-vectorize", "-fno-sanitize=undefined", *native, *position])
+        found.append([*build.ZIG, *build.FLAGS, *build.ZIG_FLAGS, *native, *position])
     if os.name == "nt" and shutil.which("cl"):
         found.append(["cl", "/nologo", "/O2", "/LD", "/arch:AVX2", "/fp:precise"])
     return found
@@ -119,17 +155,14 @@ def _compilers() -> list[list[str]]:
 
 def _build(command: list[str]) -> Path:
     """The library of this command; made if it is not in the cache. Two processes may do so at once."""
-    digest = hashlib.sha256(repr((command, _processor())).encode())
-    for path in sorted([*_HERE.glob("*.h"), *_HERE.glob("*.cpp")]):
-        digest.update(path.name.encode() + path.read_bytes())
     suffix = {"nt": ".dll"}.get(os.name, ".so")
-    target = _cache_folder() / f"kernels-{digest.hexdigest()[:20]}{suffix}"
+    target = cache.folder() / f"kernels-{cache.digest('*.cpp', command, _processor())}{suffix}"
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         output = Path(folder) / target.name
-        sources = [str(path) for path in sorted(_HERE.glob("*.cpp"))]
+        sources = [str(path) for path in sorted(cache.SOURCES.glob("*.cpp"))]
         named = [f"/Fe:{output}"] if command[0] == "cl" else ["-o", str(output)]
         subprocess.run(
             [*command, *sources, *named],
@@ -150,11 +183,3 @@ def _processor() -> str:
         return next(line for line in lines if line.startswith(("flags", "Features")))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _cache_folder() -> Path:
-    if os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "avatar_core"

@@ -17,7 +17,7 @@ def describe(device: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": device,
         "name": torch.cuda.get_device_name(device) if "cuda" in device else platform.machine(),
-        "backend": _backend(),
+        "backend": _backend(device),
         "vram": vram(device),
     }
 
@@ -77,7 +77,7 @@ def _torch() -> Any:
     return torch
 
 
-def _backend() -> str:
+def _backend(device: str) -> str:
     from ..cuda import backend
 
-    return backend().name
+    return backend(device).name
