@@ -32,6 +32,17 @@ class HashGrid(nn.Module):
         return hash_grid(points, self.table, self.spec)
 
 
+def frequencies(values: Tensor, octaves: int, scale: float = 1.0) -> Tensor:
+    """Positional encoding (Mildenhall et al. 2020, eq. 4) in Neural Sparse Voxel Fields' order: [N, C] to
+    [N, C (2 octaves + 1)].
+
+    For each coordinate x: sin(scale 2^k x) for all k, then the cosines; the coordinates themselves come last.
+    """
+    angles = values[..., None] * (scale * 2.0 ** torch.arange(octaves).to(values))
+    waves = torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
+    return torch.cat([waves, values], -1)
+
+
 def mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
     """`layers` hidden layers of width `hidden` with ReLU, and a linear output."""
     widths = [inputs, *[hidden] * layers, outputs]

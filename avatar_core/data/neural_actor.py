@@ -1,0 +1,369 @@
+"""The folder that Neural Actor's released loader reads, checked file by file.
+
+ROOT/canonical.obj, uvmapping.obj, skinning_weight.txt     the shaped rest mesh, its UV layout, its weights
+ROOT/transform_tpose.json                                  optional second rest pose
+ROOT/intrinsics.txt or intrinsic/*.txt, pose/*.txt or extrinsic/*.txt      cameras
+ROOT/transform/*.json                                      one a frame: joint transforms, rotation, translation
+ROOT/tex/*.png, rgb/FRAME/*.png|jpg                        textures and pictures, paired in order of their names
+
+What differs from our conventions ends here: pixel centres at whole numbers (our K has cx, cy half a pixel larger),
+camera-to-world poses, rotations stored transposed, joint transforms with the joint index last.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..camera import Camera, CameraError
+from ..errors import AvatarError
+
+_MAX_TEXT = 256 << 20  # bytes of one text file
+_MAX_PIXELS = 1 << 26
+_WHITE = 250  # sRGB value above which a corner counts as white
+_PICTURES = (".png", ".jpg", ".jpeg")
+
+
+class LayoutError(AvatarError):
+    """A folder that cannot be used; the sentence names file and line."""
+
+
+@dataclass(frozen=True)
+class ActorMesh:
+    """The rest body. vertices: [V, 3] float32 metres. faces: [F, 3] int64. face_uv: [F, 3, 2] float32, v up.
+    weights: [V, J] float32, rows sum to 1."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    face_uv: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class ActorFrame:
+    """One moment. transforms: [J, 4, 4] rest to posed, without the global turn. A posed point x (row) lies in the world
+    at x rotation + translation. joints: [J, 3] world metres. pose: [J, 3] axis-angle; the root is the global turn."""
+
+    name: str
+    transforms: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    joints: np.ndarray
+    pose: np.ndarray
+
+
+@dataclass(frozen=True)
+class NeuralActorFolder:
+    """A checked folder. rest: [J, 4, 4] of the second rest pose, or None. notes: what was corrected, in sentences."""
+
+    folder: Path
+    mesh: ActorMesh
+    rest: np.ndarray | None
+    cameras: tuple[Camera, ...]
+    frames: tuple[ActorFrame, ...]
+    textures: tuple[Path, ...]
+    pictures: tuple[tuple[Path, ...], ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def open(cls, folder: Path | str, size: tuple[int, int] | None = None) -> NeuralActorFolder:
+        """Reads everything but pixels. size: width and height of the pictures to render where there is no rgb/.
+        Raises LayoutError."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise LayoutError(f"{folder} is no folder")
+        notes: list[str] = []
+        mesh = _read_mesh(folder)
+        joints = mesh.weights.shape[1]
+        rest_file = folder / "transform_tpose.json"
+        rest = _transforms(rest_file, _json(rest_file), joints) if rest_file.exists() else None
+        frames = tuple(_frame(path, joints) for path in _sorted(folder / "transform", (".json",)))
+        if not frames:
+            raise LayoutError(f"{folder / 'transform'} has no frame (*.json)")
+        textures = tuple(_sorted(folder / "tex", _PICTURES))
+        if textures and len(textures) != len(frames):
+            raise LayoutError(
+                f"{folder / 'tex'} has {len(textures)} textures for {len(frames)} frames of transform/; they are "
+                f"paired in order, so one is missing or left over"
+            )
+        views = _views(folder)
+        pictures = _pictures(folder, frames, len(views))
+        if pictures:
+            size = _size(pictures[0][0])
+            notes += _background_notes(pictures[0][0])
+        if size is None and views:
+            raise LayoutError(f"{folder} has no rgb/, so the size of the pictures must be given")
+        intrinsics = _intrinsics(folder, len(views), notes)
+        cameras = tuple(_camera(path, K, view, size) for (path, view), K in zip(views, intrinsics) if size)
+        return cls(folder, mesh, rest, cameras, frames, textures, pictures, tuple(notes))
+
+    def texture(self, frame: int) -> np.ndarray:
+        """[H, W, 3] float32 in [0, 1], display sRGB, top row first. Raises LayoutError."""
+        return _rgb(self.textures[frame])[..., :3].astype(np.float32) / 255
+
+    def picture(self, frame: int, camera: int) -> np.ndarray:
+        """[H, W, 4] uint8, display sRGB. A picture without alpha is full wherever it is not exactly white."""
+        image = _rgb(self.pictures[frame][camera])
+        if image.shape[2] == 4:
+            return image
+        alpha = np.where((image != 255).any(-1, keepdims=True), 255, 0).astype(np.uint8)
+        return np.concatenate([image, alpha], 2)
+
+
+def _read_mesh(folder: Path) -> ActorMesh:
+    rest, mapping = folder / "canonical.obj", folder / "uvmapping.obj"
+    vertices, corners = _numbers(rest, "v", 3), [[_index(rest, n, c) for c in parts] for n, parts in _lines(rest, "f")]
+    if not corners or any(len(face) != 3 for face in corners):
+        raise LayoutError(f"{rest} must have triangles and nothing else")
+    faces = np.array([[corner[0] for corner in face] for face in corners], np.int64)
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise LayoutError(f"{rest} has a face with a vertex that is not there")
+    uv = _numbers(mapping, "vt", 2)
+    mapped = [(n, [_index(mapping, n, c) for c in parts]) for n, parts in _lines(mapping, "f")]
+    if len(mapped) != len(faces):
+        raise LayoutError(f"{mapping} has {len(mapped)} faces, {rest.name} has {len(faces)}")
+    for (number, face), wanted in zip(mapped, faces):
+        if len(face) != 3 or any(corner[1] is None or not 0 <= corner[1] < len(uv) for corner in face):
+            raise LayoutError(f"{mapping}, line {number}: a face needs three corners v/vt with vt among {len(uv)}")
+        if [corner[0] for corner in face] != wanted.tolist():
+            raise LayoutError(f"{mapping}, line {number}: this face is another one in {rest.name}; keep its face order")
+    face_uv = uv[np.array([[corner[1] for corner in face] for _, face in mapped], np.int64)]
+    return ActorMesh(vertices.astype(np.float32), faces, face_uv.astype(np.float32), _weights(folder, len(vertices)))
+
+
+def _weights(folder: Path, vertices: int) -> np.ndarray:
+    path = folder / "skinning_weight.txt"
+    rows = [row.split() for row in _text(path).splitlines() if row.strip()]
+    if len(rows) != vertices or len({len(row) for row in rows}) != 1:
+        raise LayoutError(f"{path} must have a row of one length for each of the {vertices} vertices, has {len(rows)}")
+    weights = _floats(path, rows)
+    off = np.abs(weights.sum(1) - 1)
+    if (weights < -1e-6).any() or off.max() > 1e-3:
+        raise LayoutError(f"{path}, line {int(off.argmax()) + 1}: weights must be positive and sum to 1")
+    return weights.astype(np.float32)
+
+
+def _frame(path: Path, joints: int) -> ActorFrame:
+    data = _json(path)
+    transforms = _transforms(path, data, joints)
+    rotation = _entry(path, data, "rotation", (3, 3))
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+        raise LayoutError(f"{path}: 'rotation' is no rotation (orthonormal, determinant +1)")
+    pose = _entry(path, data, "pose", (joints, 3))
+    pose[0] = _rotation_vector(rotation.T)
+    translation = _entry(path, data, "translation", (3,))
+    return ActorFrame(path.stem, transforms, rotation, translation, _entry(path, data, "joints", (joints, 3)), pose)
+
+
+def _transforms(path: Path, data: dict[str, Any], joints: int) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(_entry(path, data, "joints_RT", (4, 4, joints)), 2, 0))
+
+
+def _entry(path: Path, data: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A named array in float32's precision (as the loader reads it), float64."""
+    try:
+        value = np.asarray(data[name], np.float64).astype(np.float32).astype(np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise LayoutError(f"{path}: '{name}' is missing or not numbers") from error
+    if value.size != int(np.prod(shape)) or not np.isfinite(value).all():
+        raise LayoutError(f"{path}: '{name}' must be {shape} finite numbers, has shape {value.shape}")
+    return value.reshape(shape)
+
+
+def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
+    """Axis times angle, radians, of a rotation matrix."""
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_matrix(rotation).as_rotvec()
+
+
+def _views(folder: Path) -> list[tuple[Path, np.ndarray]]:
+    """World-to-camera matrices; extrinsic/ wins over pose/ (camera to world)."""
+    for name, invert in (("extrinsic", False), ("pose", True)):
+        paths = _sorted(folder / name, (".txt",))
+        if paths:
+            matrices = [(path, _matrix(path)) for path in paths]
+            return [(path, np.linalg.inv(m) if invert else m) for path, m in matrices]
+    return []
+
+
+def _matrix(path: Path) -> np.ndarray:
+    """A rigid 4x4 matrix from 4x4, 3x4 or 1x16 numbers."""
+    values = _floats(path, [_text(path).split()]).reshape(-1)
+    if values.size not in (12, 16):
+        raise LayoutError(f"{path} must hold a matrix of 12 or 16 numbers, has {values.size}")
+    matrix = np.eye(4)
+    matrix.reshape(-1)[: values.size] = values
+    turn = matrix[:3, :3]
+    if np.abs(turn @ turn.T - np.eye(3)).max() > 1e-3 or np.linalg.det(turn) < 0:
+        raise LayoutError(f"{path}: the rotation is not orthonormal")
+    return matrix
+
+
+def _intrinsics(folder: Path, count: int, notes: list[str]) -> list[np.ndarray]:
+    """K of each camera, as stored (pixel centres at whole numbers)."""
+    for name in ("intrinsic", "intrinisc"):
+        paths = _sorted(folder / name, (".txt",))
+        if paths:
+            if name == "intrinisc":
+                notes.append(f"{folder / name} is spelt wrong but used; the original ignores it, so rename it")
+            if len(paths) != count:
+                raise LayoutError(f"{folder / name} has {len(paths)} files for {count} cameras")
+            return [_K(path) for path in paths]
+    for name in ("intrinsics.txt", "intrinsic.txt"):
+        if (folder / name).exists():
+            return [_K(folder / name)] * count
+    if count:
+        raise LayoutError(f"{folder} has no intrinsics: neither intrinsic/*.txt nor intrinsics.txt")
+    return []
+
+
+def _K(path: Path) -> np.ndarray:
+    """From 3x3 or 4x4 numbers, or a first line 'f cx cy _'; a line of two numbers is the size of the pictures."""
+    rows = [words for line in _text(path).splitlines() if len(words := line.split()) not in (0, 2)]
+    count = sum(map(len, rows))
+    if count in (9, 16):
+        side = 3 if count == 9 else 4
+        return _floats(path, [[word for words in rows for word in words]]).reshape(side, side)[:3, :3].copy()
+    if rows and len(rows[0]) == 4:
+        focal, cx, cy = _floats(path, [rows[0][:3]])[0]
+        return np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1.0]])
+    raise LayoutError(f"{path} must hold K as 3x3 or 4x4 numbers, or a line 'f cx cy _'; it has {count} numbers")
+
+
+def _camera(path: Path, K: np.ndarray, view: np.ndarray, size: tuple[int, int]) -> Camera:
+    width, height = size
+    if not (0.2 < (K[0, 2] + 0.5) / width < 0.8 and 0.2 < (K[1, 2] + 0.5) / height < 0.8):
+        raise LayoutError(
+            f"{path}: the principal point ({K[0, 2]:g}, {K[1, 2]:g}) lies far from the middle of pictures of "
+            f"{width}x{height}: K is for another resolution; scale it"
+        )
+    ours = K.copy()
+    ours[:2, 2] += 0.5
+    rigid = view.copy()
+    u, _, v = np.linalg.svd(view[:3, :3])
+    rigid[:3, :3], rigid[3] = u @ v, (0, 0, 0, 1)
+    try:
+        return Camera(width, height, ours, rigid)
+    except CameraError as error:
+        raise LayoutError(f"{path}: {error}") from error
+
+
+def _pictures(folder: Path, frames: tuple[ActorFrame, ...], cameras: int) -> tuple[tuple[Path, ...], ...]:
+    root = folder / "rgb"
+    if not root.is_dir():
+        return ()
+    found = []
+    for frame in frames:
+        paths = tuple(_sorted(root / frame.name, _PICTURES))
+        if len(paths) != cameras:
+            raise LayoutError(f"{root / frame.name} has {len(paths)} pictures for {cameras} cameras")
+        found.append(paths)
+    return tuple(found)
+
+
+def _background_notes(path: Path) -> list[str]:
+    """Corners must be white, which is both background and mask. Raises LayoutError where none is."""
+    image = _rgb(path)
+    if image.shape[2] == 4:
+        return []
+    corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
+    white = (corners > _WHITE).all(1)
+    if not white.any():
+        raise LayoutError(f"{path}: the background is not white (corner {corners[0].tolist()}); mask it or add alpha")
+    exact = (corners[white] == 255).all()
+    return [] if exact else [f"{path}: the background is nearly white but not exactly; its mask will have holes"]
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, Image.DecompressionBombError) as error:
+        raise LayoutError(f"{path} is no picture that can be read") from error
+
+
+def _rgb(path: Path) -> np.ndarray:
+    """[H, W, 3 or 4] uint8. Raises LayoutError."""
+    width, height = _size(path)
+    if width * height > _MAX_PIXELS:
+        raise LayoutError(f"{path} has {width}x{height} pixels, more than any texture or picture here")
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGBA" if "A" in image.getbands() else "RGB"))
+    except OSError as error:
+        raise LayoutError(f"{path} is damaged: {error}") from error
+
+
+def _sorted(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
+
+
+def _lines(path: Path, keyword: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers (from 1) and words of the lines of an OBJ file that begin with `keyword`."""
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        words = line.split()
+        if words and words[0] == keyword:
+            yield number, words[1:]
+
+
+def _numbers(path: Path, keyword: str, count: int) -> np.ndarray:
+    lines = list(_lines(path, keyword))
+    for number, words in lines:
+        if len(words) != count:
+            raise LayoutError(f"{path}, line {number}: '{keyword}' needs {count} numbers, has {len(words)}")
+    if not lines:
+        raise LayoutError(f"{path} has no '{keyword}' line")
+    return _floats(path, [words for _, words in lines], [number for number, _ in lines])
+
+
+def _floats(path: Path, rows: list[list[str]], numbers: list[int] | None = None) -> np.ndarray:
+    """[R, C] finite float64. Raises LayoutError with the line."""
+    try:
+        values = np.array(rows, np.float64)
+    except ValueError:
+        values = np.array([[np.nan]])
+    if np.isfinite(values).all():
+        return values
+    for index, row in enumerate(rows):
+        for word in row:
+            if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", word):
+                line = numbers[index] if numbers else index + 1
+                raise LayoutError(f"{path}, line {line}: '{word}' is no number")
+    raise LayoutError(f"{path} has a number that is not finite")
+
+
+def _index(path: Path, number: int, corner: str) -> tuple[int, int | None]:
+    """Indices from 0 of 'v', 'v/vt' or 'v/vt/vn'."""
+    match = re.fullmatch(r"(\d+)(?:/(\d*)(?:/\d*)?)?", corner)
+    if match is None:
+        raise LayoutError(f"{path}, line {number}: '{corner}' is no corner of a face")
+    return int(match[1]) - 1, int(match[2]) - 1 if match[2] else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        raise LayoutError(f"{path} is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise LayoutError(f"{path} must hold a JSON object")
+    return data
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_TEXT:
+            raise LayoutError(f"{path} is larger than any file of this layout")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LayoutError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error

@@ -1,0 +1,59 @@
+"""The published renderer: a posed mesh, a texture and rays in, pixels out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .field import Field
+from .geometry import PosedMesh, SurfacePoints
+from .rays import Pixels, composite, sample
+from .texture import CHANNELS, TextureEncoder, sample_map
+
+_RAYS = 1024  # at a time
+
+
+class Renderer(nn.Module):
+    """Texture encoder and field; in `eval` mode it is a function of its inputs alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = TextureEncoder()
+        self.field = Field(CHANNELS)
+
+    def texture_map(self, image: Tensor) -> Tensor:
+        """An image [H, W, 3] in [0, 1] (display sRGB, top row first) to what points look up: [512, H/2, W/2]."""
+        return self.field.fold(self.encoder(image.permute(2, 0, 1)[None]))
+
+    def shade(self, at: SurfacePoints, folded: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Density [N] and colour [N, 3] of points; directions: [N, 3] unit, world."""
+        terms = self.field.terms(sample_map(folded, at.uv))
+        code = self.field.code(at.local)
+        features = self.field.features(at.canonical + self.field.offset(code, terms))
+        return self.field.density(features), self.field.colours(features, code, terms, directions)
+
+    def render(
+        self,
+        mesh: PosedMesh,
+        folded: Tensor,
+        rays: tuple[Tensor, Tensor],
+        directions: Tensor,
+        interval: tuple[Tensor, Tensor],
+        noise: Tensor | None = None,
+    ) -> Pixels:
+        """rays: origins and directions [R, 3] in the frame's space. directions: [R, 3], world. interval: near and far
+        [R] metres, of rays that hit."""
+        origins, along = rays
+        parts = []
+        for part in torch.arange(len(origins), device=origins.device).split(_RAYS):
+            distance, step = sample(interval[0][part], interval[1][part], None if noise is None else noise[part])
+            points = origins[part, None] + distance[..., None] * along[part, None]
+            seen = directions[part, None].expand_as(points).reshape(-1, 3)
+            density, colour = self.shade(mesh.locate(points.reshape(-1, 3)), folded, seen)
+            shape = distance.shape
+            parts.append(composite(density.view(shape), colour.view(*shape, 3), distance, step))
+        return Pixels(
+            torch.cat([pixels.colour for pixels in parts]),
+            torch.cat([pixels.missed for pixels in parts]),
+            torch.cat([pixels.distance for pixels in parts]),
+        )
