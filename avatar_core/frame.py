@@ -41,6 +41,23 @@ class Frame:
             np.zeros((height, width), np.float32),
         )
 
+    def enlarged(self, width: int, height: int) -> Frame:
+        """A frame of another size: colour and coverage bilinear, depth and normal from the nearest pixel."""
+        import torch
+        from torch.nn.functional import interpolate
+
+        def resize(plane: np.ndarray, mode: str) -> np.ndarray:
+            tensor = torch.as_tensor(plane.reshape(*plane.shape[:2], -1)).permute(2, 0, 1)[None]
+            align = {"align_corners": False} if mode == "bilinear" else {}
+            result = interpolate(tensor, size=(height, width), mode=mode, **align)
+            return result[0].permute(1, 2, 0).reshape(height, width, *plane.shape[2:]).contiguous().numpy()
+
+        rgba, mask = resize(self.rgba, "bilinear"), resize(self.mask, "bilinear")
+        depth, normal = resize(self.depth, "nearest-exact"), resize(self.normal, "nearest-exact")
+        empty = depth >= EMPTY_DEPTH  # where bilinear colour spills over the nearest depth, there is nothing to merge
+        rgba[empty], mask[empty] = 0, 0
+        return Frame(rgba, depth, normal, mask)
+
     def reduced(self, factor: int) -> Frame:
         """Blocks of factor x factor pixels as one: colour and coverage are means (light adds linearly), depth and
         normal are means weighted by coverage over the pixels that hold something."""

@@ -15,6 +15,7 @@ from ...camera import Camera
 from ...controls import Controls, ControlSchema
 from ...frame import Frame
 from ...render.compositing import accumulate, weights
+from ...render.tiles import Watch
 from ..base import Quality, RayBatch
 from .config import Config
 from .field import Field, joint_spread
@@ -75,7 +76,7 @@ class Model(nn.Module):
     ) -> Frame:
         with torch.inference_mode():
             caster = RayCaster(self.field, self.pose(controls), self.shell, self.config.voxel, quality)
-            return caster.render(camera, cancel, progress)
+            return caster.render(camera, Watch(cancel, progress))
 
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
