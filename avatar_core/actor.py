@@ -70,7 +70,7 @@ class Actor:
             if found != shape:
                 raise ActorFileError(f"{path}: tensor '{name}' must have shape {shape} for its config, found {found}")
         model = method.Model(config, body)
-        state = {name: torch.as_tensor(tensors[_MODEL + name]).float() for name in expected}
+        state = {name: torch.as_tensor(tensors[_MODEL + name]) for name in expected}
         model.load_state_dict(state)
         if not all(bool(torch.isfinite(value).all()) for value in state.values()):
             raise ActorFileError(f"{path} holds NaN or infinity in its networks; train or export it again")
@@ -82,7 +82,8 @@ class Actor:
         tensors = {_BODY + name: array for name, array in self.body.to_tensors().items()}
         for name, value in self._model.state_dict().items():  # type: ignore[attr-defined]
             array = value.detach().cpu().contiguous().numpy()
-            tensors[_MODEL + name] = array.astype(np.float16) if array.size > _HALF_ABOVE else array
+            half = array.dtype == np.float32 and array.size > _HALF_ABOVE
+            tensors[_MODEL + name] = array.astype(np.float16) if half else array
         if self.preview is not None:
             tensors[_PREVIEW] = np.ascontiguousarray(self.preview, np.uint8)
         actor_file.write(Path(path), self.metadata, tensors)

@@ -74,7 +74,7 @@ class NeuralActorFolder:
 
     @classmethod
     def open(cls, folder: Path | str, size: tuple[int, int] | None = None) -> NeuralActorFolder:
-        """Reads everything but pixels. size: width and height of the pictures to render where there is no rgb/.
+        """Reads everything but pixels. size: width and height of the cameras' pictures where there is no rgb/.
         Raises LayoutError."""
         folder = Path(folder)
         if not folder.is_dir():
@@ -99,7 +99,7 @@ class NeuralActorFolder:
             size = _size(pictures[0][0])
             notes += _background_notes(pictures[0][0])
         if size is None and views:
-            raise LayoutError(f"{folder} has no rgb/, so the size of the pictures must be given")
+            notes.append(f"{folder} has no rgb/ and no size was given: its cameras are left out")
         intrinsics = _intrinsics(folder, len(views), notes)
         cameras = tuple(_camera(path, K, view, size) for (path, view), K in zip(views, intrinsics) if size)
         return cls(folder, mesh, rest, cameras, frames, textures, pictures, tuple(notes))

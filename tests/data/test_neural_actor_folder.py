@@ -68,9 +68,10 @@ def test_misspelt_folder_is_used_and_said(folder: Path) -> None:
     assert len(data.cameras) == 4 and "intrinisc is spelt wrong" in data.notes[0]
 
 
-def test_without_pictures_the_size_is_asked_for(folder: Path) -> None:
+def test_without_pictures_cameras_need_a_size(folder: Path) -> None:
     shutil.rmtree(folder / "rgb")
-    assert "size of the pictures must be given" in message(folder)
+    data = NeuralActorFolder.open(folder)
+    assert not data.cameras and "cameras are left out" in data.notes[0]
     assert NeuralActorFolder.open(folder, (80, 96)).cameras[0].width == 80
     assert "another resolution" in message(folder, (40, 48))
 

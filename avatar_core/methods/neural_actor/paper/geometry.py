@@ -47,7 +47,8 @@ class PosedMesh:
     """The body in one frame.
 
     vertices: [V, 3] posed. faces: [F, 3] int64. face_uv: [F, 3, 2]. weights: [V, J]. transforms: [J, 4, 4] rest to
-    posed. rest: [J, 4, 4] to the second rest pose (identities for none).
+    posed. rest: [J, 4, 4] to the second rest pose (identities for none). offsets: [V, 3] metres, from this body's shape
+    back to the one that the field was trained with, added in the first rest pose; None for none.
     """
 
     vertices: Tensor
@@ -57,6 +58,7 @@ class PosedMesh:
     transforms: Tensor
     rest: Tensor
     bvh: TriangleBVH
+    offsets: Tensor | None = None
 
     @classmethod
     def pose(
@@ -67,12 +69,13 @@ class PosedMesh:
         weights: Tensor,
         transforms: Tensor,
         rest: Tensor | None = None,
+        offsets: Tensor | None = None,
     ) -> PosedMesh:
         """Linear blend skinning of the rest vertices [V, 3], without pose offsets: x = (sum_j w_j A_j) [v; 1]."""
         posed = _transform(_blend(weights, transforms), vertices)
         if rest is None:
             rest = torch.eye(4).to(transforms).expand_as(transforms)
-        return cls(posed, faces, face_uv, weights, transforms, rest, TriangleBVH(posed.float(), faces))
+        return cls(posed, faces, face_uv, weights, transforms, rest, TriangleBVH(posed.float(), faces), offsets)
 
     def locate(self, points: Tensor, published: bool = False) -> SurfacePoints:
         """points: [N, 3] in the frame's space. published: with the tiny bias of the released kernel's barycentrics."""
@@ -86,7 +89,11 @@ class PosedMesh:
         uv = _mix(bary, self.face_uv[face])
         weights = _mix(bary, self.weights[self.faces[face]])
         local = torch.cat([2 * uv - 1, height[:, None]], 1)
-        return SurfacePoints(face, bary, distance2, closest, local, weights, self.to_canonical(points, weights))
+        canonical = _transform(torch.linalg.inv(_blend(weights, self.transforms)), points)
+        if self.offsets is not None:
+            canonical = canonical + _mix(bary, self.offsets[self.faces[face]])
+        canonical = _transform(_blend(weights, self.rest), canonical)
+        return SurfacePoints(face, bary, distance2, closest, local, weights, canonical)
 
     def _closest(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """face [N], distance2 [N] and bary [N, 3]. Where the closest point lies on an edge or a corner, several faces
@@ -113,11 +120,6 @@ class PosedMesh:
         place = torch.arange(int(counts.amax()))[None].minimum((counts - 1).clamp(min=0)[:, None])
         starts = (counts.cumsum(0) - counts)[:, None]
         return (place_of // 3)[(starts + place).clamp(max=len(place_of) - 1)]
-
-    def to_canonical(self, points: Tensor, weights: Tensor) -> Tensor:
-        """Inverse skinning, then skinning to the second rest pose: [N, 3]."""
-        inverse = torch.linalg.inv(_blend(weights, self.transforms))
-        return _transform(_blend(weights, self.rest), _transform(inverse, points))
 
 
 def to_frame(points: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -40,12 +42,14 @@ class Renderer(nn.Module):
         directions: Tensor,
         interval: tuple[Tensor, Tensor],
         noise: Tensor | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> Pixels:
         """rays: origins and directions [R, 3] in the frame's space. directions: [R, 3], world. interval: near and far
-        [R] metres, of rays that hit."""
+        [R] metres, of rays that hit. check: called between parts; may raise."""
         origins, along = rays
         parts = []
         for part in torch.arange(len(origins), device=origins.device).split(_RAYS):
+            check()
             distance, step = sample(interval[0][part], interval[1][part], None if noise is None else noise[part])
             points = origins[part, None] + distance[..., None] * along[part, None]
             seen = directions[part, None].expand_as(points).reshape(-1, 3)

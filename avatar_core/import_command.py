@@ -1,0 +1,21 @@
+"""`avatar import METHOD CHECKPOINT`: released checkpoints of the five systems become actors."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from importlib import import_module
+
+IMPORTERS = {
+    "neural_actor": "avatar_core.methods.neural_actor.paper.importer",
+}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    systems = parser.add_subparsers(dest="system", required=True, metavar="SYSTEM")
+    for name, module in IMPORTERS.items():
+        importer = import_module(module)
+        importer.add_arguments(systems.add_parser(name, help=importer.__doc__.split(":")[0]))
+
+
+def run(arguments: Namespace) -> int:
+    return import_module(IMPORTERS[arguments.system]).run(arguments)
