@@ -14,7 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     systems = parser.add_subparsers(dest="system", required=True, metavar="SYSTEM")
     for name, module in IMPORTERS.items():
         importer = import_module(module)
-        importer.add_arguments(systems.add_parser(name, help=importer.__doc__.split(":")[0]))
+        importer.add_arguments(systems.add_parser(name, help=(importer.__doc__ or "").split(":")[0]))
 
 
 def run(arguments: Namespace) -> int:

@@ -1,8 +1,9 @@
 """What Blender adds to a frame: `python benchmarks/blender_overhead.py [--repeat 5] [--quality preview]`.
 
-The demo's first frame at 1920 x 1080 in the bpy module of this Python. Turn by turn: the set alone (what Blender would
-render anyway), the set with the avatar composited into it, and `Actor.render` called directly with the very controls and
-camera. Added by Blender, worker, transport and compositing: composited - set - core. The bar is 15 % of the core's time.
+The demo's first frame at 1920 x 1080 in the bpy module of this Python. Turn by turn: the set alone (what Blender
+would render anyway), the set with the avatar composited into it, and `Actor.render` called directly with the very
+controls and camera. Added by Blender, worker, transport and compositing: composited - set - core. The bar is 15 % of
+the core's time.
 Writes benchmarks/results/blender_overhead.json.
 """
 

@@ -20,6 +20,7 @@ from avatar_core.config import ConfigError, read_options
 from avatar_core.data.capture import Capture
 from avatar_core.errors import AvatarError
 from avatar_core.methods import load_method
+from avatar_core.methods.base import TrainableModel
 
 from .evaluate import Evaluation, evaluate, rendered_pair
 from .options import TrainOptions
@@ -39,6 +40,8 @@ class Trainer:
         config = read_options(method.Config, options.config, "the method's config")
         torch.manual_seed(options.seed)
         self.model = method.Model(config, self.capture.body)
+        if not isinstance(self.model, TrainableModel):
+            raise ConfigError(f"the method '{options.method}' cannot be trained here; 'avatar import' makes its actors")
         self.sampler = RaySampler(self.capture, options)
         if not self.sampler.cameras or not self.sampler.frames:
             raise AvatarError(f"{options.capture} has no training cameras or no training frames")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -80,6 +80,11 @@ class Model(Protocol):
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         """A posed stand-in for shadows and bounds: vertices [V, 3] world metres, triangles [F, 3]."""
 
+
+@runtime_checkable
+class TrainableModel(Model, Protocol):
+    """A model that `avatar train` can make."""
+
     def prepare(self, controls: Sequence[Controls]) -> None:
         """Called once before training with the poses of the capture."""
 
@@ -93,4 +98,4 @@ class Model(Protocol):
         """Groups for Adam, each with its own `lr`."""
 
 
-__all__ = ["QUALITIES", "Body", "Cancelled", "Model", "Quality", "RayBatch", "quality_named"]
+__all__ = ["QUALITIES", "Body", "Cancelled", "Model", "Quality", "RayBatch", "TrainableModel", "quality_named"]

@@ -127,6 +127,7 @@ def test_a_run_with_other_options_is_not_continued(capture: Capture, tmp_path: P
         ({"config": {"hiden": 3}}, "did you mean 'hidden'"),
         ({"capture": "/nowhere"}, "/nowhere"),
         ({"method": "telepathy"}, "unknown method"),
+        ({"method": "neural_actor_paper", "config": {}}, "cannot be trained here"),
     ],
 )
 def test_wrong_options_are_named(capture: Capture, tmp_path: Path, changes: dict, words: str) -> None:

@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--cameras", type=int, default=14, help="cameras around the subject (default 14)")
     parser.add_argument("--frames", type=int, default=48, help="poses (default 48)")
     parser.add_argument("--resolution", type=int, default=256, help="pixels a side (default 256)")
-    parser.add_argument("--samples", type=int, default=64, help="Cycles samples a pixel (default 64: noise 41 dB below white)")
+    parser.add_argument("--samples", type=int, default=64, help="Cycles samples a pixel (default 64)")
     parser.add_argument("--threads", type=int, default=0, help="of Blender (default: all)")
     parser.add_argument("--blender", metavar="EXE", help="a Blender program, instead of the bpy module")
     own = parser.add_argument_group("the studio's own character (default)")

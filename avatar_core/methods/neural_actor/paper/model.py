@@ -137,7 +137,7 @@ class _Picture:
         )
         alpha = (1 - pixels.missed).clamp(0, 1)
         seen = alpha > _VISIBLE
-        hits, alpha = hits[seen].numpy(), alpha[seen, None]
+        hits, alpha = hits[seen], alpha[seen, None]
         straight = ((pixels.colour[seen] - pixels.missed[seen, None]) / alpha + 1) / 2  # white is taken out
         linear = srgb_to_linear(straight.clamp(0, 1).numpy()) * alpha.numpy()
         distance = (pixels.distance[seen] - EMPTY * pixels.missed[seen]) / alpha[:, 0]
