@@ -102,12 +102,17 @@ def to_png8(frame: Frame) -> np.ndarray:
 
 def write_png(path: Path | str, frame: Frame) -> None:
     """8-bit sRGB, straight alpha; written beside and renamed, so a file is whole or absent."""
+    write_image(path, to_png8(frame))
+
+
+def write_image(path: Path | str, pixels: np.ndarray) -> None:
+    """A PNG of [H, W, 3 or 4] uint8; written beside and renamed. Raises AvatarError."""
     from PIL import Image
 
     path = Path(path)
     temporary = path.with_name(path.name + ".part")
     try:
-        Image.fromarray(to_png8(frame), "RGBA").save(temporary, format="PNG")
+        Image.fromarray(pixels).save(temporary, format="PNG")
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

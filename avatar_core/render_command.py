@@ -1,23 +1,21 @@
-"""`avatar render ACTOR`: pictures of an actor outside of Blender."""
+"""`avatar render ACTOR`: pictures and films of an actor outside of Blender."""
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from .actor import QUALITIES, Actor
-from .camera import Camera
-from .controls import Controls
 from .errors import AvatarError
-from .frame import write_exr, write_png
+from .frame import Frame, write_exr, write_image, write_png
+from .shots import Shot, capture_shot, motion_shot, read_shot, rest_shot
+from .video import PLANES, VideoWriter, picture_of
 
-_WRITERS = {"png": write_png, "exr": write_exr}
+_AROUND = 1.2  # metres before and behind the body that the depth picture spans
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,28 +25,83 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--shot", type=Path, help='JSON {"camera": {...}, "frames": [{controls}, ...]}; see docs/render.md'
     )
     source.add_argument("--motion", help="one of our motions, such as walk or wave; the default is the rest pose")
+    source.add_argument("--capture", type=Path, help="poses and a camera of a capture or a Neural Actor folder")
+    parser.add_argument("--camera", help="of the capture, by name; the default is its first")
+    parser.add_argument("--orbit", type=float, metavar="DEGREES", help="turn the camera around the actor by frame")
     parser.add_argument("--frames", type=frame_range, help="A-B or A, counted from 1; the default is all")
     parser.add_argument("--resolution", type=resolution, default=(512, 512), help="WxH when there is no shot")
     parser.add_argument("--quality", choices=QUALITIES, default="preview")
     parser.add_argument("--device", default="cpu", help="torch device (default cpu)")
-    parser.add_argument("--format", choices=sorted(_WRITERS), default="png", help="exr has depth, normal and mask too")
+    parser.add_argument("--format", choices=("exr", "png"), default="png", help="exr has depth, normal and mask too")
+    parser.add_argument(
+        "--planes", type=planes, default=("color",), help=f"of png and video: {','.join(PLANES)} (default color)"
+    )
+    parser.add_argument("--video", type=int, metavar="FPS", help="also write PLANE.mp4, so many frames a second")
     parser.add_argument("--output", type=Path, default=Path("render"), help="folder of the pictures")
 
 
 def run(arguments: Namespace) -> int:
     actor = Actor.load(arguments.actor, arguments.device)
-    camera, frames = _shot(arguments, actor)
-    first, last = arguments.frames or (1, len(frames))
-    if not 1 <= first <= last <= len(frames):
-        raise AvatarError(f"frames {first}-{last} are not in the shot, which has {len(frames)} frames")
+    shot = _shot(arguments, actor)
+    first, last = arguments.frames or (1, len(shot))
+    if not 1 <= first <= last <= len(shot):
+        raise AvatarError(f"frames {first}-{last} are not in the shot, which has {len(shot)} frames")
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AvatarError(f"the folder {arguments.output} cannot be made: {error.strerror}") from error
-    for number in tqdm(range(first, last + 1), unit="frame"):
-        frame = actor.render(frames[number - 1], camera, arguments.quality)
-        _WRITERS[arguments.format](arguments.output / f"{number:04d}.{arguments.format}", frame)
+    camera, controls = shot.frame(first - 1)
+    away = float(np.linalg.norm(camera.position - actor.proxy_mesh(controls)[0].mean(0)))
+    depths = max(away - _AROUND, 0.0), away + _AROUND
+    with ExitStack() as stack:
+        films = {}
+        if arguments.video is not None:
+            size = camera.width, camera.height
+            for plane in arguments.planes:
+                film = VideoWriter(arguments.output / f"{plane}.mp4", size, arguments.video)
+                films[plane] = stack.enter_context(film)
+        for number in tqdm(range(first, last + 1), unit="frame"):
+            camera, controls = shot.frame(number - 1)
+            frame = actor.render(controls, camera, arguments.quality)
+            _write(arguments, number, frame, depths)
+            for plane, film in films.items():
+                film.add(picture_of(frame, plane, depths))
     return 0
+
+
+def _write(arguments: Namespace, number: int, frame: Frame, depths: tuple[float, float]) -> None:
+    if arguments.format == "exr":
+        write_exr(arguments.output / f"{number:04d}.exr", frame)
+        return
+    for plane in arguments.planes:
+        if plane == "color":
+            write_png(arguments.output / f"{number:04d}.png", frame)
+        else:
+            write_image(arguments.output / f"{plane}_{number:04d}.png", picture_of(frame, plane, depths))
+
+
+def _shot(arguments: Namespace, actor: Actor) -> Shot:
+    if arguments.shot is not None:
+        shot = read_shot(arguments.shot)
+    elif arguments.capture is not None:
+        shot = capture_shot(arguments.capture, arguments.camera)
+    elif arguments.motion is not None:
+        shot = motion_shot(actor, arguments.motion, arguments.resolution)
+    else:
+        shot = rest_shot(actor, arguments.resolution)
+    if arguments.orbit is None:
+        return shot
+    whole = max(1, round(360 / abs(arguments.orbit))) if arguments.orbit and len(shot) == 1 else None
+    return shot.orbit(arguments.orbit, actor.proxy_mesh(shot.frames[0])[0].mean(0), whole)
+
+
+def planes(text: str) -> tuple[str, ...]:
+    """'color,depth'."""
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in PLANES]
+    if unknown:
+        raise ArgumentTypeError(f"unknown plane '{unknown[0]}'; known are {', '.join(PLANES)}")
+    return names
 
 
 def frame_range(text: str) -> tuple[int, int]:
@@ -65,31 +118,3 @@ def resolution(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and 0 < int(width) <= 16384 and 0 < int(height) <= 16384):
         raise ArgumentTypeError(f"expected WxH in pixels, got '{text}'")
     return int(width), int(height)
-
-
-def _shot(arguments: Namespace, actor: Actor) -> tuple[Camera, list[Controls]]:
-    if arguments.shot is not None:
-        data = _read_json(arguments.shot)
-        if not isinstance(data, dict) or not isinstance(data.get("frames"), list) or not data["frames"]:
-            raise AvatarError(f"{arguments.shot} must hold a 'camera' and a list of 'frames'")
-        return Camera.from_dict(data.get("camera")), [Controls.from_dict(frame) for frame in data["frames"]]
-    width, height = arguments.resolution
-    low, high = actor.body.vertices.min(0), actor.body.vertices.max(0)
-    middle = (low + high) / 2
-    camera = Camera.look_at(middle + np.array([0, 0.1, 3.2]), middle, np.radians(38), width, height)
-    if arguments.motion is None:
-        return camera, [actor.schema.neutral()]
-    from blend_templates.motions import load_motion
-
-    motion = load_motion(arguments.motion)
-    rest = actor.schema.neutral()
-    if motion.pose.shape[1:] != rest.pose.shape:
-        raise AvatarError(f"the motions fit SMPL skeletons; this actor has {len(rest.pose)} joints: use --shot")
-    return camera, [replace(rest, pose=pose, transl=transl) for pose, transl in zip(motion.pose, motion.transl)]
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AvatarError(f"{path} cannot be read as JSON: {error}") from error

@@ -17,10 +17,11 @@ import torch
 from avatar_core.actor import Actor
 from avatar_core.body import load_body
 from avatar_core.camera import Camera
+from avatar_core.controls import Controls
 from avatar_core.data.neural_actor import NeuralActorFolder
 from avatar_core.frame import EMPTY_DEPTH, linear_to_srgb
 from avatar_core.methods.neural_actor.paper.geometry import to_world
-from avatar_core.methods.neural_actor.paper.importer import rest_joints
+from avatar_core.methods.neural_actor.paper.importer import smpl_controls
 from tests.conformance.weights import neural_actor
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
@@ -57,11 +58,8 @@ def avatar(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def controls_of(actor: Actor, data: NeuralActorFolder, number: int):  # type: ignore[no-untyped-def]
-    """A frame of the folder in SMPL's controls: its root turns about the pelvis, the layout's about the origin."""
-    frame, pelvis = data.frames[number], rest_joints(data.frames)[0]
-    transl = frame.translation - pelvis + frame.rotation.T @ pelvis
-    return replace(actor.schema.neutral(), pose=frame.pose.astype(np.float32), transl=transl.astype(np.float32))
+def controls_of(actor: Actor, data: NeuralActorFolder, number: int) -> Controls:
+    return actor.schema.check(smpl_controls(data.frames)[number])
 
 
 def test_controls_pose_the_body_as_the_folder_does(actor: Actor) -> None:

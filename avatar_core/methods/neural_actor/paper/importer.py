@@ -15,6 +15,7 @@ from .... import __version__
 from ....actor import Actor, describe
 from ....body import Body, load_body
 from ....body.joints import SMPL_JOINTS, SMPL_PARENTS
+from ....controls import Controls
 from ....data.neural_actor import ActorFrame, ActorMesh, LayoutError, NeuralActorFolder
 from ....errors import AvatarError
 from . import checkpoint
@@ -113,6 +114,18 @@ def rest_joints(frames: Sequence[ActorFrame]) -> np.ndarray:
     if spread > 0.01:
         raise LayoutError(f"the joints of transform/ do not belong to their transforms (they differ by {spread:.3f} m)")
     return centres
+
+
+def smpl_controls(frames: Sequence[ActorFrame]) -> list[Controls]:
+    """Frames in SMPL's controls: its root turns about the pelvis, the layout's about the origin."""
+    pelvis = rest_joints(frames)[0]
+    return [
+        Controls(
+            pose=frame.pose.astype(np.float32),
+            transl=(frame.translation - pelvis + pelvis @ frame.rotation).astype(np.float32),
+        )
+        for frame in frames
+    ]
 
 
 def _regressor(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:

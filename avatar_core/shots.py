@@ -1,0 +1,108 @@
+"""What is rendered: a camera and controls for every frame, from a file, a motion, a capture or a published folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .actor import Actor
+from .camera import Camera
+from .controls import Controls
+from .errors import AvatarError
+
+_DISTANCE, _HEIGHT, _FOV = 3.2, 0.1, np.radians(38)  # of the camera before an actor in its rest pose; metres
+
+
+@dataclass(frozen=True)
+class Shot:
+    """cameras: one for all frames, or one for each."""
+
+    cameras: tuple[Camera, ...]
+    frames: tuple[Controls, ...]
+
+    def __len__(self) -> int:
+        return max(len(self.frames), len(self.cameras))
+
+    def frame(self, number: int) -> tuple[Camera, Controls]:
+        """Frames count from 0. A single camera, or a single pose, stands for all."""
+        return self.cameras[number % len(self.cameras)], self.frames[number % len(self.frames)]
+
+    def orbit(self, degrees: float, target: np.ndarray, count: int | None = None) -> Shot:
+        """The first camera on a level circle around the vertical through `target` [3], `degrees` further every frame;
+        `count` frames, or as many as there are."""
+        first, cameras = self.cameras[0], []
+        for number in range(count or len(self)):
+            turn = _about_vertical(np.radians(degrees * number), target)
+            cameras.append(replace(first, world_to_camera=first.world_to_camera @ np.linalg.inv(turn)))
+        return Shot(tuple(cameras), self.frames)
+
+
+def read_shot(path: Path) -> Shot:
+    """{"camera": {...} or "cameras": [...], "frames": [{controls}, ...]}; raises AvatarError."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise AvatarError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("frames"), list) or not data["frames"]:
+        raise AvatarError(f"{path} must hold a 'camera' (or 'cameras') and a list of 'frames'")
+    cameras = data["cameras"] if isinstance(data.get("cameras"), list) else [data.get("camera")]
+    shot = Shot(
+        tuple(Camera.from_dict(camera) for camera in cameras), tuple(Controls.from_dict(one) for one in data["frames"])
+    )
+    if len({1, len(shot.cameras), len(shot.frames)}) > 2:
+        raise AvatarError(f"{path} has {len(shot.cameras)} cameras for {len(shot.frames)} frames")
+    return shot
+
+
+def rest_shot(actor: Actor, size: tuple[int, int]) -> Shot:
+    """The rest pose from the front."""
+    middle = (actor.body.vertices.min(0) + actor.body.vertices.max(0)) / 2
+    camera = Camera.look_at(middle + np.array([0, _HEIGHT, _DISTANCE]), middle, float(_FOV), *size)
+    return Shot((camera,), (actor.schema.neutral(),))
+
+
+def motion_shot(actor: Actor, name: str, size: tuple[int, int]) -> Shot:
+    """One of our motions, seen as the rest pose is."""
+    from blend_templates.motions import load_motion
+
+    motion, rest = load_motion(name), actor.schema.neutral()
+    if motion.pose.shape[1:] != rest.pose.shape:
+        raise AvatarError(f"the motions fit SMPL skeletons; this actor has {len(rest.pose)} joints: use --shot")
+    frames = tuple(replace(rest, pose=pose, transl=transl) for pose, transl in zip(motion.pose, motion.transl))
+    return Shot(rest_shot(actor, size).cameras, frames)
+
+
+def capture_shot(folder: Path, camera: str | None) -> Shot:
+    """The poses of a capture, or of a folder in Neural Actor's layout, from one of its cameras (default: the first)."""
+    if (folder / "transform").is_dir():
+        from .data.neural_actor import NeuralActorFolder
+        from .methods.neural_actor.paper.importer import smpl_controls
+
+        published = NeuralActorFolder.open(folder)
+        names, cameras = [f"{i:04d}" for i in range(len(published.cameras))], published.cameras
+        frames: Sequence[Controls] = smpl_controls(published.frames)
+    else:
+        from .data.capture import Capture
+
+        capture = Capture.open(folder)
+        names, cameras = [one.name for one in capture.cameras], tuple(one.camera for one in capture.cameras)
+        frames = [one.controls for one in capture.frames]
+    if not names:
+        raise AvatarError(f"{folder} has no camera that can be used; give a camera by --shot")
+    if camera is not None and camera not in names:
+        raise AvatarError(f"{folder} has no camera '{camera}'; it has {', '.join(names)}")
+    return Shot((cameras[names.index(camera) if camera else 0],), tuple(frames))
+
+
+def _about_vertical(angle: float, target: np.ndarray) -> Any:
+    """[4, 4]: a turn about the y axis through `target`."""
+    matrix = np.eye(4)
+    c, s = np.cos(angle), np.sin(angle)
+    matrix[:3, :3] = [[c, 0, s], [0, 1, 0], [-s, 0, c]]
+    matrix[:3, 3] = target - matrix[:3, :3] @ target
+    return matrix
