@@ -17,9 +17,11 @@ from .body import Body
 from .camera import Camera
 from .config import ConfigError, read_options
 from .controls import Controls, ControlSchema
+from .errors import AvatarError
 from .frame import Frame
+from .mesh_file import Mesh
 from .methods import METHODS, load_method
-from .methods.base import QUALITIES, Cancelled, Model, quality_named
+from .methods.base import QUALITIES, Cancelled, Model, SurfaceModel, quality_named
 
 _HALF_ABOVE = 1 << 15  # tensors with more values are stored in half precision
 _MODEL, _BODY, _PREVIEW = "model.", "body.", "preview"
@@ -103,6 +105,13 @@ class Actor:
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         """A posed stand-in: vertices [V, 3] world metres, triangles [F, 3]. For shadows, viewport and bounds."""
         return self._model.proxy_mesh(self.schema.check(controls))
+
+    def surface(self, controls: Controls, detail: int = 2) -> Mesh:
+        """The posed surface with vertex colours; `detail` 1 to 8, finer when larger. Raises AvatarError, also for
+        methods that have no surface."""
+        if not isinstance(self._model, SurfaceModel):
+            raise AvatarError(f"actors of the method '{self.metadata['method']}' have no surface to export")
+        return self._model.surface(self.schema.check(controls), detail)
 
 
 def describe(method: str, model: Any, body: Body, provenance: dict[str, Any], licence: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("training.cli", "train an actor from a capture"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
     "render": ("avatar_core.render_command", "render an actor outside of Blender"),
+    "export": ("avatar_core.export_command", "write the posed surface of an actor as a mesh"),
     "import": ("avatar_core.import_command", "make an actor of a checkpoint that one of the systems released"),
     "inspect": ("avatar_core.inspect_command", "print what an .actor file says of itself"),
 }

@@ -20,6 +20,18 @@ _AROUND = 1.2  # metres before and behind the body that the depth picture spans
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("actor", type=Path, help="the .actor file")
+    add_shot_arguments(parser)
+    parser.add_argument("--quality", choices=QUALITIES, default="preview")
+    parser.add_argument("--format", choices=("exr", "png"), default="png", help="exr has depth, normal and mask too")
+    parser.add_argument(
+        "--planes", type=planes, default=("color",), help=f"of png and video: {','.join(PLANES)} (default color)"
+    )
+    parser.add_argument("--video", type=int, metavar="FPS", help="also write PLANE.mp4, so many frames a second")
+    parser.add_argument("--output", type=Path, default=Path("render"), help="folder of the pictures")
+
+
+def add_shot_arguments(parser: ArgumentParser) -> None:
+    """What says which frames, from where."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--shot", type=Path, help='JSON {"camera": {...}, "frames": [{controls}, ...]}; see docs/render.md'
@@ -30,22 +42,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--orbit", type=float, metavar="DEGREES", help="turn the camera around the actor by frame")
     parser.add_argument("--frames", type=frame_range, help="A-B or A, counted from 1; the default is all")
     parser.add_argument("--resolution", type=resolution, default=(512, 512), help="WxH when there is no shot")
-    parser.add_argument("--quality", choices=QUALITIES, default="preview")
     parser.add_argument("--device", default="cpu", help="torch device (default cpu)")
-    parser.add_argument("--format", choices=("exr", "png"), default="png", help="exr has depth, normal and mask too")
-    parser.add_argument(
-        "--planes", type=planes, default=("color",), help=f"of png and video: {','.join(PLANES)} (default color)"
-    )
-    parser.add_argument("--video", type=int, metavar="FPS", help="also write PLANE.mp4, so many frames a second")
-    parser.add_argument("--output", type=Path, default=Path("render"), help="folder of the pictures")
 
 
 def run(arguments: Namespace) -> int:
     actor = Actor.load(arguments.actor, arguments.device)
-    shot = _shot(arguments, actor)
-    first, last = arguments.frames or (1, len(shot))
-    if not 1 <= first <= last <= len(shot):
-        raise AvatarError(f"frames {first}-{last} are not in the shot, which has {len(shot)} frames")
+    shot = read_shot_arguments(arguments, actor)
+    first, last = chosen_frames(arguments, shot)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -80,7 +83,16 @@ def _write(arguments: Namespace, number: int, frame: Frame, depths: tuple[float,
             write_image(arguments.output / f"{plane}_{number:04d}.png", picture_of(frame, plane, depths))
 
 
-def _shot(arguments: Namespace, actor: Actor) -> Shot:
+def chosen_frames(arguments: Namespace, shot: Shot) -> tuple[int, int]:
+    """First and last, counted from 1; raises AvatarError."""
+    first, last = arguments.frames or (1, len(shot))
+    if not 1 <= first <= last <= len(shot):
+        raise AvatarError(f"frames {first}-{last} are not in the shot, which has {len(shot)} frames")
+    return first, last
+
+
+def read_shot_arguments(arguments: Namespace, actor: Actor) -> Shot:
+    """Raises AvatarError."""
     if arguments.shot is not None:
         shot = read_shot(arguments.shot)
     elif arguments.capture is not None:

@@ -14,6 +14,7 @@ from ..camera import Camera
 from ..controls import Controls, ControlSchema
 from ..errors import AvatarError
 from ..frame import Frame
+from ..mesh_file import Mesh
 
 
 class Cancelled(Exception):
@@ -82,6 +83,14 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class SurfaceModel(Model, Protocol):
+    """A model that has a surface to export."""
+
+    def surface(self, controls: Controls, detail: int) -> Mesh:
+        """The posed surface with colours, in the world; `detail` 1 to 8, finer when larger. Raises AvatarError."""
+
+
+@runtime_checkable
 class TrainableModel(Model, Protocol):
     """A model that `avatar train` can make."""
 
@@ -98,4 +107,14 @@ class TrainableModel(Model, Protocol):
         """Groups for Adam, each with its own `lr`."""
 
 
-__all__ = ["QUALITIES", "Body", "Cancelled", "Model", "Quality", "RayBatch", "TrainableModel", "quality_named"]
+__all__ = [
+    "QUALITIES",
+    "Body",
+    "Cancelled",
+    "Model",
+    "Quality",
+    "RayBatch",
+    "SurfaceModel",
+    "TrainableModel",
+    "quality_named",
+]

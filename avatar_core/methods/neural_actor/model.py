@@ -14,12 +14,14 @@ from ...body.kinematics import axis_angle_to_matrix
 from ...camera import Camera
 from ...controls import Controls, ControlSchema
 from ...frame import Frame
+from ...mesh_file import Mesh
 from ...render.compositing import accumulate, weights
 from ...render.tiles import Watch
 from ..base import Quality, RayBatch
 from .config import Config
 from .field import Field, joint_spread
 from .losses import deformation_loss, pixel_means, ray_losses
+from .mesh import extract
 from .pose import BodyTensors, PosedBody, mix, pose_body, to_canonical
 from .raycast import RayCaster
 from .shell import occupied_shell
@@ -81,6 +83,11 @@ class Model(nn.Module):
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
             return self.pose(controls).vertices.numpy(), self.body.faces
+
+    def surface(self, controls: Controls, detail: int) -> Mesh:
+        """The posed surface, coloured; `detail` cells along a voxel of 1 cm. Raises AvatarError."""
+        with torch.inference_mode():
+            return extract(self.field, self.pose(controls), self.shell, self.config.voxel, detail)
 
     def prepare(self, controls: Sequence[Controls]) -> None:
         self._training_poses = list(controls)
