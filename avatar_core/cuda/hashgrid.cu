@@ -1,35 +1,43 @@
-// CUDA shells of the hash grid. Launch with one thread a point in x and one level in y.
+// CUDA shells of the hash grid. Launch with one thread a point in x; levels lie in y, but for backward_points.
 #include "hashgrid.h"
 
-extern "C" __global__ void hashgrid_forward(const float* x, const float* table, const Level* levels, i32 count,
-                                            float* out, i64 points) {
+extern "C" __global__ void hashgrid_forward(const float* points, const void* table, i32 features, i32 type,
+                                            const Level* levels, i32 count, float* out, i64 total) {
   i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x;
   i32 l = blockIdx.y;
-  if (i < points) hg_lookup(levels[l], x + 3 * i, table, out + (i * count + l) * 2);
+  if (i >= total) return;
+#define CALL(F, T) hg_lookup<F>(levels[l], points + 3 * i, (const T*)table, out + F * (i * count + l))
+  HG_CALL(features, type, CALL)
+#undef CALL
 }
 
-extern "C" __global__ void hashgrid_backward_table(const float* x, const float* grad, const Level* levels, i32 count,
-                                                   float* grad_table, i64 points) {
+extern "C" __global__ void hashgrid_backward_table(const float* points, const float* grad, i32 features,
+                                                   const Level* levels, i32 count, float* grad_table, i64 total) {
   i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x;
   i32 l = blockIdx.y;
-  if (i >= points) return;
+  if (i >= total) return;
   u32 row[8];
-  float weight[8], fraction[3];
-  hg_corners(levels[l], x + 3 * i, row, weight, fraction);
-  const float* g = grad + (i * count + l) * 2;
-  float* rows = grad_table + 2 * levels[l].offset;
+  float fraction[3];
+  hg_corners(levels[l], points + 3 * i, row, fraction);
+  const float* g = grad + features * (i * count + l);
   for (int c = 0; c < 8; ++c) {
-    atomicAdd(rows + 2 * row[c], weight[c] * g[0]);
-    atomicAdd(rows + 2 * row[c] + 1, weight[c] * g[1]);
+    float weight = hg_weight(c, fraction[0], fraction[1], fraction[2]);
+    float* entry = grad_table + features * (levels[l].offset + row[c]);
+    for (i32 f = 0; f < features; ++f) atomicAdd(entry + f, weight * g[f]);
   }
 }
 
-extern "C" __global__ void hashgrid_backward_points(const float* x, const float* table, const float* grad,
-                                                    const Level* levels, i32 count, float* grad_x, i64 points) {
+extern "C" __global__ void hashgrid_backward_points(const float* points, const void* table, const float* grad,
+                                                    i32 features, i32 type, const Level* levels, i32 count,
+                                                    float* grad_points, i64 total) {
   i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x;
-  if (i >= points) return;
-  float total[3] = {0, 0, 0};
-  for (i32 l = 0; l < count; ++l)
-    hg_point_gradient(levels[l], x + 3 * i, table, grad + (i * count + l) * 2, total);
-  for (int d = 0; d < 3; ++d) grad_x[3 * i + d] = total[d];
+  if (i >= total) return;
+  float sum[3] = {0, 0, 0};
+  for (i32 l = 0; l < count; ++l) {
+#define CALL(F, T) \
+  hg_point_gradient<F>(levels[l], points + 3 * i, (const T*)table, grad + F * (i * count + l), sum)
+    HG_CALL(features, type, CALL)
+#undef CALL
+  }
+  for (int d = 0; d < 3; ++d) grad_points[3 * i + d] = sum[d];
 }
