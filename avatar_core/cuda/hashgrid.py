@@ -133,7 +133,7 @@ def hash_grid_reference(points: Tensor, table: Tensor, spec: HashGridSpec) -> Te
     """The definition, in PyTorch, for any float type and device."""
     _check(points, table, spec)
     outputs = []
-    points = points.nan_to_num(0.0).clamp(0, 1)
+    points, table = points.nan_to_num(0.0).clamp(0, 1), table.to(points.dtype)
     corners = torch.tensor([[c & 1, c >> 1 & 1, c >> 2 & 1] for c in range(8)], device=points.device)
     for level in range(spec.levels):
         position = points * spec.scales[level] + 0.5
@@ -146,9 +146,8 @@ def hash_grid_reference(points: Tensor, table: Tensor, spec: HashGridSpec) -> Te
         else:
             mixed = grid[..., 0] ^ (grid[..., 1] * _PRIMES[1]) ^ (grid[..., 2] * _PRIMES[2])
             row = mixed & (spec.sizes[level] - 1)
-        entry = table[spec.offsets[level] + row].to(points.dtype)
         weight = torch.where(corners.bool(), fraction, 1 - fraction).prod(-1)  # [N, 8]
-        outputs.append((weight[..., None] * entry).sum(1))
+        outputs.append((weight[..., None] * table[spec.offsets[level] + row]).sum(1))
     return torch.cat(outputs, 1)
 
 
