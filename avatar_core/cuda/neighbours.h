@@ -44,8 +44,8 @@ AC_HD float neighbours_distance2(i64 key) {
   return value.number;
 }
 
-// Puts a key into its place among sorted keys[blocks * 8], if it is not there yet; keys[-1] is 0. Eight keys at once: each
-// becomes the middle one of itself, the one before it, and the new one.
+// Puts a key into its place among sorted keys[blocks * 8], if it is not there yet; keys[-1] is 0. Eight keys at once:
+// each becomes the middle one of itself, the one before it, and the new one.
 AC_HD void neighbours_insert(i64* keys, i32 blocks, i64 key) {
   i64 met = 0;
   for (i32 k = 0; k < blocks * 8; k += 8)
@@ -85,7 +85,7 @@ AC_HD void neighbours_offer(const NeighbourGrid& grid, i32 at, float distance2, 
   if (key < keys[wanted - 1]) neighbours_insert(keys, (wanted + 7) / 8, key);
 }
 
-// Sorted keys[wanted] of the query's neighbours, the rest `none`. Scan: called with (grid, query, first and end in
+// Sorted keys[wanted] of the query's neighbours, the rest `none`; keys[-1 .. wanted rounded up to 8) must be there. Scan: called with (grid, query, first and end in
 // bucket order, wanted, keys), offers those points.
 template <class Scan>
 AC_HD void neighbours_find(const NeighbourGrid& grid, const float* query, i64 none, i32 wanted, i64* keys, Scan scan) {
@@ -110,7 +110,8 @@ AC_HD void neighbours_find(const NeighbourGrid& grid, const float* query, i64 no
     if (gap > worst) continue;
     bool nearer = gap + gap2[0][1] <= worst, farther = gap + gap2[0][2] <= worst;
     bool before = side[0] < 0 ? nearer : farther, after = side[0] < 0 ? farther : nearer;
-    i64 y = cell[1] + (j == 0 ? 0 : j == 1 ? side[1] : -side[1]), z = cell[2] + (k == 0 ? 0 : k == 1 ? side[2] : -side[2]);
+    i64 y = cell[1] + (j == 0 ? 0 : j == 1 ? side[1] : -side[1]);
+    i64 z = cell[2] + (k == 0 ? 0 : k == 1 ? side[2] : -side[2]);
     u32 first = neighbours_bucket(cell[0] - before, y, z) & grid.mask, end = first + 1 + before + after;
     u32 stop = end <= grid.mask + 1 ? end : grid.mask + 1;  // the rest goes on at the first bucket
     scan(grid, query, grid.starts[first], grid.starts[stop], wanted, keys);

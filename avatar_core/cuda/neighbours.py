@@ -148,8 +148,8 @@ def _distances(queries: Tensor, points: Tensor, indices: Tensor) -> Tensor:
 
 
 def _mask(count: int) -> int:
-    """Buckets for this many points, less one; the number is a power of two."""
-    return (1 << max(4, (_BUCKETS * count - 1).bit_length())) - 1
+    """Buckets for this many points, less one; the number is a power of two from 16 to 2^28."""
+    return (1 << min(28, max(4, (_BUCKETS * count - 1).bit_length()))) - 1
 
 
 def _grid(count: int) -> tuple[int, int, int]:

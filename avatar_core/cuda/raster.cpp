@@ -119,7 +119,8 @@ AC_API void raster_interpolate_vertices(const i64* faces, const i64* face_id, co
     for (int k = 0; k < 3; ++k) {
       i64 v = faces[3 * face_id[at] + k];
       if (v < begin || v >= end) continue;
-      for (i32 c = 0; c < channels; ++c) grad_attributes[v * channels + c] += bary[3 * at + k] * grad[at * channels + c];
+      float* row = grad_attributes + v * channels;
+      for (i32 c = 0; c < channels; ++c) row[c] += bary[3 * at + k] * grad[at * channels + c];
     }
   }
 }

@@ -1,8 +1,8 @@
 // Z-buffer rasterisation without clipping: Olano and Greer 1997, "Triangle Scan Conversion using 2D Homogeneous
 // Coordinates".
 //
-// A vertex is p = (x w, y w, w): x, y its place in pixels, w its planar depth. For a triangle with corners p0, p1, p2 and
-// a pixel's centre q = (x, y, 1), the weights t_i = (p_{i+1} x p_{i+2}) . q / det solve sum t_i p_i = q. Hence the
+// A vertex is p = (x w, y w, w): x, y its place in pixels, w its planar depth. For a triangle with corners p0, p1, p2
+// and a pixel's centre q = (x, y, 1), the weights t_i = (p_{i+1} x p_{i+2}) . q / det solve sum t_i p_i = q. Hence the
 // pixel lies in the part of the triangle in front of the camera where all t_i > 0, also if a corner lies behind it; and
 // depth = 1 / sum t, perspective-correct barycentrics = t / sum t. All are affine in x and y.
 //

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..camera import MAX_SIDE
 from .loader import choose, kernels, pointer
-from .threads import parallel
+from .threads import parallel, thread_count
 
 if TYPE_CHECKING:
     from ..camera import Camera
@@ -252,7 +252,8 @@ def _to_vertices(backend: str, like: Tensor, faces: Tensor, face: Tensor, bary: 
     else:
         numbers = ctypes.c_longlong(face.numel()), ctypes.c_int(like.shape[1])
         arguments = pointer(faces), pointer(face), pointer(bary), pointer(grad), *numbers, pointer(total)
-        parallel(kernels().raster_interpolate_vertices, arguments, len(like))
+        share = -(-len(like) // thread_count())  # each range looks at every pixel: no more of them than threads
+        parallel(kernels().raster_interpolate_vertices, arguments, len(like), least=max(2048, share))
     return total
 
 

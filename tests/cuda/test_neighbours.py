@@ -84,6 +84,7 @@ def test_gradients() -> None:
     near(*native).sum().backward()
     near(queries, points).sum().backward()
     for ours, exact in zip(native, (queries, points), strict=True):
+        assert ours.grad is not None
         torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)
 
 
