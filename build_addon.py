@@ -1,6 +1,7 @@
 """Makes the Blender extension: one zip of pure Python for every platform and every Blender from 4.2.
 
     python build_addon.py --output dist
+    python build_addon.py --kernels    # what a wheel of avatar_core ships instead: kernels for every system
 
 Copies blender_addon/ and what it shares with the rest (the worker's protocol and client, the rig) into
 one package, checks what Blender's own validator lets pass, writes a zip that is the same for the same
@@ -128,10 +129,25 @@ def _check_source(path: Path) -> None:
                 raise BuildError(f"{path.name}:{node.lineno} imports '{top}', which Blender does not have")
 
 
+def _kernels() -> int:
+    from avatar_core.cuda import build
+
+    try:
+        for line in build.build():
+            print(line, flush=True)
+    except build.BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the Blender extension.")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
+    parser.add_argument("--kernels", action="store_true", help="build the binaries of avatar_core's kernels instead")
     options = parser.parse_args()
+    if options.kernels:
+        return _kernels()
     try:
         package = build(options.output)
         blenders = [entry for entry in re.split(f"[,{os.pathsep}]", os.environ.get("BLENDER", "")) if entry.strip()]

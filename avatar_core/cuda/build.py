@@ -7,11 +7,14 @@ is not found. None of them needs a version of Python or of torch.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,14 +28,16 @@ FLAGS = (
     "-ffp-contract=fast",
     "-fno-math-errno",
     "-fno-trapping-math",
-    "-shared",
 )
 ZIG = (sys.executable, "-m", "ziglang", "c++")
 # zig's own defaults are for debugging (-fsanitize); clang's SLP vectoriser makes gathers slower
-ZIG_FLAGS = ("-fno-slp-vectorize", "-fno-sanitize=undefined", "-nostdlib++")
+ZIG_FLAGS = ("-fno-slp-vectorize", "-fno-sanitize=undefined")
+LINK_FLAGS = ("-shared", "-nostdlib++", "-s")
+NVCC_FLAGS = ("-std=c++14", "-fatbin")
+NVCC_HINT = "install a CUDA toolkit, or a C++ compiler and: pip install nvidia-cuda-nvcc"
 TARGETS = {
-    "linux-x86_64": "x86_64-linux-gnu.2.17",
-    "linux-arm64": "aarch64-linux-gnu.2.17",
+    "linux-x86_64": "x86_64-linux-gnu.2.28",
+    "linux-arm64": "aarch64-linux-gnu.2.28",
     "windows-x86_64": "x86_64-windows-gnu",
     "macos-arm64": "aarch64-macos.11.0",
 }  # system: zig's name for it
@@ -65,46 +70,70 @@ def device_path(source: str) -> Path:
     return cache.SHIPPED / f"{source}-{cache.digest(source + '.cu')}.fatbin"
 
 
+def nvcc() -> str | None:
+    """NVIDIA's compiler on the PATH or in its wheel; None without one, or without the C++ compiler that it calls."""
+    spec = find_spec("nvidia")
+    wheels = [Path(place) for place in (spec.submodule_search_locations if spec else None) or ()]
+    found = [str(path) for wheel in wheels for path in sorted(wheel.glob("cu*/bin/nvcc*"), reverse=True)]
+    compiler = shutil.which("nvcc") or next((path for path in found if shutil.which(path)), None)
+    return compiler if shutil.which("cl" if os.name == "nt" else "gcc") else None
+
+
 def build() -> Iterator[str]:
     """Makes what the compilers at hand can make, and removes what is out of date. Yields a line for each part: made, or
     left out and why. Raises BuildError."""
     wanted = {library_path(system, level) for system in TARGETS for level in LEVELS[system.partition("-")[2]]}
     wanted |= {device_path(path.stem) for path in cache.SOURCES.glob("*.cu")}
     cache.SHIPPED.mkdir(exist_ok=True)
-    for path in set(cache.SHIPPED.iterdir()) - wanted:
+    for path in set(cache.SHIPPED.glob("*.*")) - wanted:
         path.unlink()
     yield _libraries() if find_spec("ziglang") else "CPU kernels are left out: pip install ziglang"
-    yield _device_code() if shutil.which("nvcc") else "device code is left out: nvcc is not on the PATH"
+    compiler = nvcc()
+    yield _device_code(compiler) if compiler else f"device code is left out: no nvcc; {NVCC_HINT}"
 
 
 def _libraries() -> str:
-    sources = [str(path) for path in sorted(cache.SOURCES.glob("*.cpp"))]
-    for name, target in TARGETS.items():
-        position = () if name.startswith("windows") else ("-fPIC",)
-        for level in LEVELS[name.partition("-")[2]]:
-            command = [*ZIG, *FLAGS, *ZIG_FLAGS, *position, "-s", "-target", target, f"-mcpu={level}", *sources]
-            _make(library_path(name, level), command)
+    for system, target in TARGETS.items():
+        for level in LEVELS[system.partition("-")[2]]:
+            with _made(library_path(system, level)) as output:
+                if output:
+                    _library(output, target, level)
     return f"CPU kernels for {', '.join(TARGETS)}"
 
 
-def _device_code() -> str:
+def _library(output: Path, target: str, level: str) -> None:
+    position = () if "windows" in target else ("-fPIC",)
+    objects = []
+    for path in sorted(cache.SOURCES.glob("*.cpp")):
+        objects.append(output.with_name(path.stem + ".o"))
+        _run(*ZIG, "-target", target, f"-mcpu={level}", *FLAGS, *ZIG_FLAGS, *position, "-c", path, "-o", objects[-1])
+    # without the level: zig would build the system's start-up code anew for each
+    _run(*ZIG, "-target", target, *LINK_FLAGS, *objects, "-o", output)
+
+
+def _device_code(compiler: str) -> str:
     targets = [f"-gencode=arch=compute_{one},code=sm_{one}" for one in CAPABILITIES]
     targets.append(f"-gencode=arch=compute_{_PTX},code=compute_{_PTX}")
     for path in sorted(cache.SOURCES.glob("*.cu")):
-        _make(device_path(path.stem), ["nvcc", "-std=c++14", "-fatbin", *targets, str(path)])
+        with _made(device_path(path.stem)) as output:
+            if output:
+                _run(compiler, *NVCC_FLAGS, *targets, path, "-o", output)
     return f"device code for sm_{', sm_'.join(map(str, CAPABILITIES))}"
 
 
-def _make(target: Path, command: list[str]) -> None:
-    """Runs the command with `-o target`, unless the target is there."""
+@contextmanager
+def _made(target: Path) -> Iterator[Path | None]:
+    """A file in a folder of its own that becomes the target; None where that is there already."""
     if target.exists():
+        yield None
         return
-    part = target.with_name("part-" + target.name)
-    try:
-        subprocess.run([*command, "-o", str(part)], check=True, capture_output=True, text=True, timeout=_TIMEOUT)
-        part.replace(target)
-    except subprocess.CalledProcessError as error:
-        raise BuildError(f"{target.name} cannot be made:\n{error.stderr}") from error
-    finally:
-        for rest in target.parent.glob(part.stem + "*"):
-            rest.unlink()
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        output = Path(folder, target.name)
+        yield output
+        os.replace(output, target)
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=_TIMEOUT)
+    if done.returncode:
+        raise BuildError(f"{' '.join(map(str, command))} fails:\n{done.stderr}")

@@ -139,15 +139,15 @@ def _levels() -> tuple[str, ...]:
 def _compilers() -> list[list[str]]:
     """Commands without sources and output, best first."""
     found = []
-    native = ["-march=native"] if platform.machine().lower() in ("x86_64", "amd64") else []
-    position = [] if os.name == "nt" else ["-fPIC"]
+    native = ["-march=native"] if build.system().endswith("x86_64") else []
+    shared = ["-shared"] if os.name == "nt" else ["-shared", "-fPIC"]
     for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
         words = shlex.split(name)
         if words and shutil.which(words[0]):
-            found.append([*words, *build.FLAGS, *native, *position])
+            found.append([*words, *build.FLAGS, *native, *shared])
             break
     if find_spec("ziglang") is not None:
-        found.append([*build.ZIG, *build.FLAGS, *build.ZIG_FLAGS, *native, *position])
+        found.append([*build.ZIG, *build.FLAGS, *build.ZIG_FLAGS, "-nostdlib++", *native, *shared])
     if os.name == "nt" and shutil.which("cl"):
         found.append(["cl", "/nologo", "/O2", "/LD", "/arch:AVX2", "/fp:precise"])
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -9,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from avatar_core.cuda.device import packed
 
 ASK = "from avatar_core.cuda import backend; info = backend(); print(info.name, '|', info.reason, '|', info.faster)"
-CUDA = Path(__file__).parents[2] / "avatar_core" / "cuda"
 
 
 def ask(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -57,10 +60,27 @@ def test_two_processes_may_build_at_once(tmp_path: Path) -> None:
     assert len(list((tmp_path / "avatar_core").iterdir())) == 1
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not here: the CUDA shells stay unchecked")
-@pytest.mark.parametrize("source", sorted(path.name for path in CUDA.glob("*.cu")))
-def test_cuda_shells_compile(source: str, tmp_path: Path) -> None:
-    targets = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in (75, 80, 86, 89, 90, 100, 120)]
-    command = ["nvcc", "-fatbin", *targets, str(CUDA / source), "-o", str(tmp_path / "out.fatbin")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+def test_a_backend_that_needs_a_gpu_says_so_where_there_is_none() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert "AVATAR_BACKEND=cuda, but the GPU cannot run kernels" in ask(AVATAR_BACKEND="cuda").stderr
+
+
+def test_arguments_of_a_launch() -> None:
+    a = torch.zeros(3)
+    device, values = packed((a, None, 7, 0.5, ctypes.c_uint(9)))
+    assert device == a.device
+    assert [type(value) for value in values] == [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_longlong,
+        ctypes.c_float,
+        ctypes.c_uint,
+    ]
+    assert values[0].value == a.data_ptr() and values[1].value is None and values[2].value == 7
+    with pytest.raises(ValueError, match="got str"):
+        packed((a, "text"))
+    with pytest.raises(ValueError, match="one device"):
+        packed((a, a.to("meta")))
+    with pytest.raises(ValueError, match="one device"):
+        packed((1,))
