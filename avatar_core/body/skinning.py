@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..cuda.skin import skin_points
 from .kinematics import axis_angle_to_matrix
 
 _DAMPING = 1e-2  # of a blended matrix that has lost its volume; rotations have singular values of 1
@@ -18,7 +19,9 @@ def blend(weights: Tensor, transforms: Tensor) -> Tensor:
 
 def skin(points: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:
     """Rest -> posed, [..., N, 3] metres: x' = M_n x, with M of `blend`. points: [..., N, 3], weights: [N, J],
-    transforms: [..., J, 4, 4]."""
+    transforms: [..., J, 4, 4]. One body in one pose goes through the kernel."""
+    if points.dim() == 2 and transforms.dim() == 3 and len(points) == len(weights):
+        return skin_points(points, weights, transforms)
     matrix = blend(weights, transforms)
     return (matrix[..., :3, :3] @ points[..., None])[..., 0] + matrix[..., :3, 3]
 

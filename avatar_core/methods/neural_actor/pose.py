@@ -15,6 +15,7 @@ from torch import Tensor
 from ...body.kinematics import axis_angle_to_matrix, relative_transforms
 from ...body.skinning import blend
 from ...controls import Controls
+from ...cuda.canonical import canonical_points
 from ...cuda.closest_point import TriangleBVH
 from ...render.occupancy import OccupancyGrid
 
@@ -94,7 +95,7 @@ class CanonicalPoints:
 
     points: [N, 3] metres. height: [N] signed distance from the posed surface, metres, positive outside.
     facing: [N] the upward part of the surface normal in the world, -1 to 1. vertices: [N, 3] corners of the closest
-    triangle, int64. bary: [N, 3]. matrices: [N, 3, 3] canonical to world, without translation.
+    triangle, int64. bary: [N, 3]. surface: [V, 21] of the posed body.
     """
 
     points: Tensor
@@ -102,7 +103,12 @@ class CanonicalPoints:
     facing: Tensor
     vertices: Tensor
     bary: Tensor
-    matrices: Tensor
+    surface: Tensor
+
+    @property
+    def matrices(self) -> Tensor:
+        """[N, 3, 3] canonical to world, without translation."""
+        return self.interpolate(self.surface[:, :12]).view(-1, 3, 4)[:, :, :3]
 
     def interpolate(self, values: Tensor) -> Tensor:
         """values [V, C] at the closest points: [N, C]; differentiable with respect to `values`."""
@@ -118,15 +124,8 @@ def to_canonical(posed: PosedBody, points: Tensor, reach: float = torch.inf) -> 
     """points: [N, 3] world metres. A point farther than `reach` metres from the surface has an infinite height, and
     nothing else of it means anything."""
     distance2, face, bary = posed.bvh.closest(points, reach)
-    vertices = posed.faces[face]
-    surface = mix(posed.surface, vertices, bary)  # [N, 21]
-    matrices = surface[:, :12].view(-1, 3, 4)
-    inverse = _invert(matrices[:, :, :3])
-    canonical = (inverse @ (points - matrices[:, :, 3])[..., None]).squeeze(-1) - surface[:, 12:15]
-    outside = ((points - surface[:, 18:21]) * surface[:, 15:18]).sum(1) >= 0
-    outside |= torch.isinf(distance2)
-    height = torch.where(outside, 1.0, -1.0) * distance2.clamp(min=0).sqrt()
-    return CanonicalPoints(canonical, height, surface[:, 16], vertices, bary, matrices[:, :, :3])
+    canonical, height, facing, vertices = canonical_points(points, distance2, face, bary, posed.surface, posed.faces)
+    return CanonicalPoints(canonical, height, facing, vertices, bary, posed.surface)
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -141,12 +140,3 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
         angle = torch.acos((one * two).sum(1).clamp(-1, 1))
         total.index_add_(0, faces[:, corner], face * angle[:, None])
     return torch.nn.functional.normalize(total, dim=1)
-
-
-def _invert(matrix: Tensor) -> Tensor:
-    """Inverse of [N, 3, 3] by cofactors: many times faster than a batched solver at this size."""
-    a, b, c = matrix.unbind(2)
-    bc, ca, ab = torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)
-    determinant = (a * bc).sum(1, keepdim=True)
-    determinant = torch.where(determinant.abs() < 1e-9, torch.full_like(determinant, 1e-9), determinant)
-    return torch.stack([bc, ca, ab], 1) / determinant[..., None]
