@@ -7,23 +7,25 @@
 #endif
 
 static const int BLOCK = 64;
+static const int CHUNK = 4096;  // points that a level takes before the next has its turn
 
 struct Corners {
   u32 row[8][BLOCK];
   float weight[8][BLOCK], fraction[3][BLOCK];
 };
 
-// x[3][BLOCK], clamped, of `count` points from points[count][3]; the rest is 0.
-static inline void hg_load_points(const float* points, int count, float (*x)[BLOCK]) {
-  for (int d = 0; d < 3; ++d)
-    for (int i = 0; i < BLOCK; ++i) x[d][i] = i < count ? ac_clamp01(points[3 * i + d]) : 0.0f;
+// x[3][CHUNK], clamped, of `count` points from points[count][3], and zeros to the end of the last block.
+static inline void hg_load_points(const float* points, i64 count, float (*x)[CHUNK]) {
+  for (i64 i = 0; i < (count + BLOCK - 1) / BLOCK * BLOCK; ++i)
+    for (int d = 0; d < 3; ++d) x[d][i] = i < count ? ac_clamp01(points[3 * i + d]) : 0.0f;
 }
 
+// The level is a copy: nothing that is written can change it, or the loops would not vectorise.
 template <bool DENSE>
-static void hg_corners_of(const Level& level, const float (*x)[BLOCK], Corners* out) {
+static void hg_corners_of(Level level, const float (*x)[CHUNK], i64 start, Corners* out) {
   u32 cell[3][BLOCK], step_y = hg_step(level, 1), step_z = hg_step(level, 2);
   for (int d = 0; d < 3; ++d)
-    for (int i = 0; i < BLOCK; ++i) cell[d][i] = hg_cell(level, x[d][i], out->fraction[d] + i) * hg_step(level, d);
+    for (int i = 0; i < BLOCK; ++i) cell[d][i] = hg_cell(level, x[d][start + i], out->fraction[d] + i) * hg_step(level, d);
   for (int c = 0; c < 8; ++c)
     for (int i = 0; i < BLOCK; ++i) {
       out->row[c][i] = hg_row<DENSE>(level, c, cell[0][i], cell[1][i], cell[2][i], step_y, step_z);
@@ -31,11 +33,11 @@ static void hg_corners_of(const Level& level, const float (*x)[BLOCK], Corners* 
     }
 }
 
-static inline void hg_corners_of(const Level& level, const float (*x)[BLOCK], Corners* out) {
+static inline void hg_corners_of(const Level& level, const float (*x)[CHUNK], i64 start, Corners* out) {
   if (level.dense)
-    hg_corners_of<true>(level, x, out);
+    hg_corners_of<true>(level, x, start, out);
   else
-    hg_corners_of<false>(level, x, out);
+    hg_corners_of<false>(level, x, start, out);
 }
 
 // A row's features as one vector.
