@@ -100,8 +100,8 @@ def find_roots(
     apart: float = 1e-4,
 ) -> Roots:
     """points: [N, 3] posed. starts: [I, 4, 4], posed to canonical. converged, diverged: residuals in metres; apart:
-    roots nearer to each other than this, metres, are one. Raises ValueError. Native for float32, else the reference. Without
-    gradients: see `with_gradients`."""
+    roots nearer to each other than this, metres, are one. Raises ValueError. Native for float32, else the
+    reference. Without gradients: see `with_gradients`."""
     backend = _check(points, volume, starts)
     if backend == "reference" or points.dtype != torch.float32:
         return find_roots_reference(points, volume, starts, steps, converged, diverged, apart)

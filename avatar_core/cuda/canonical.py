@@ -25,8 +25,8 @@ def canonical_points(
 
     points: [N, 3] world metres; distance2 [N] (m^2, infinite where there is none: an infinite height, and nothing else
     means anything), face [N] int64 and bary [N, 3] of the closest points. surface: [V, 21] per vertex: blended
-    transform (12, rows), canonical offset (3), normal (3), place (3). faces: [F, 3] int64 in range. Raises ValueError. Native for
-    float32 without gradients, else the reference.
+    transform (12, rows), canonical offset (3), normal (3), place (3). faces: [F, 3] int64 in range. Raises
+    ValueError. Native for float32 without gradients, else the reference.
     """
     floats = points, distance2, bary, surface
     backend = _check(points, distance2, face, bary, surface, faces)
