@@ -121,7 +121,7 @@ def hash_grid_blended(points: Tensor, tables: Tensor, coefficients: Tensor, spec
 def blend_tables(tables: Tensor, coefficients: Tensor, factors: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
     """sum_k coefficients[k] tables[k]: [rows, features] of [K, rows, features] and [K], both of one float type.
 
-    A table whose coefficient is 0 is not read, and gets a zero gradient. With `factors`, the tables get no gradient:
+    With `factors`, the tables get no gradient:
     backward appends (coefficients, gradient of the mix) to that list instead, whose outer product the gradient is.
     K times smaller, it is what `SparseAdam` takes. Raises ValueError for other shapes.
     """
@@ -229,11 +229,7 @@ class _Blend(torch.autograd.Function):
     def forward(ctx, tables: Tensor, coefficients: Tensor, factors):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(tables, coefficients)
         ctx.factors = factors
-        used = coefficients.nonzero()[:, 0].tolist()
-        mixed = torch.zeros_like(tables[0])
-        for k in used:
-            mixed.add_(tables[k], alpha=coefficients[k].item())
-        return mixed
+        return (coefficients @ tables.flatten(1)).view_as(tables[0])
 
     @staticmethod
     @torch.autograd.function.once_differentiable

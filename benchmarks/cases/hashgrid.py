@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,7 +94,7 @@ def plain_torch(points: Tensor, table: Tensor, spec: HashGridSpec) -> Tensor:
     for level, (scale, side) in enumerate(zip(spec.scales, spec.resolutions)):
         position = points * scale + 0.5
         cell = position.floor()
-        fraction, cell, total = position - cell, cell.long(), 0
+        fraction, cell, total = position - cell, cell.long(), points.new_zeros(())
         for corner in range(8):
             upper = [corner >> axis & 1 for axis in range(3)]
             x, y, z = (cell[:, axis] + upper[axis] for axis in range(3))
@@ -107,7 +108,7 @@ def plain_torch(points: Tensor, table: Tensor, spec: HashGridSpec) -> Tensor:
     return torch.cat(outputs, 1)
 
 
-def in_numba(points: Tensor, table: Tensor, spec: HashGridSpec) -> Callable[[], object]:
+def in_numba(points: Tensor, table: Tensor, spec: HashGridSpec) -> Callable[[], Any]:
     import numba
     import numpy as np
 
@@ -145,7 +146,7 @@ def in_numba(points: Tensor, table: Tensor, spec: HashGridSpec) -> Callable[[], 
 
     x, entries = points.numpy(), table.numpy()
 
-    def run() -> object:
+    def run() -> Any:
         out = np.empty((len(x), 2 * spec.levels), np.float32)
         lookup(x, entries, out)
         return out
