@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,20 +31,20 @@ def cases() -> Iterator[Case]:
         spec = HashGridSpec(16, 2, log2_size, 16, GROWTH)
         table = torch.randn(spec.parameters, 2, generator=generator)
         size = f"1M points, 16 levels of 2, 2^{log2_size}"
-        peers = {"torch": lambda t=table, s=spec: plain_torch(points, t, s)}
+        peers: dict[str, Callable[[], object]] = {"torch": partial(plain_torch, points, table, spec)}
         if find_spec("numba"):
             peers["numba"] = in_numba(points, table, spec)
-        yield Case("hash grid, forward", size, lambda t=table, s=spec: hash_grid(points, t, s), peers, BARS[log2_size])
+        yield Case("hash grid, forward", size, partial(hash_grid, points, table, spec), peers, BARS[log2_size])
         half = table.half()
         yield Case(
             *("hash grid, forward", size + ", float16"),
-            lambda t=half, s=spec: hash_grid(points, t, s),
-            {"float32": lambda t=table, s=spec: hash_grid(points, t, s)},
+            partial(hash_grid, points, half, spec),
+            {"float32": partial(hash_grid, points, table, spec)},
         )
         yield Case(
             *("hash grid, forward and backward", size),
-            lambda t=table, s=spec: both_ways(hash_grid, points, t, s),
-            {"torch": lambda t=table, s=spec: both_ways(plain_torch, points, t, s)},
+            partial(both_ways, hash_grid, points, table, spec),
+            {"torch": partial(both_ways, plain_torch, points, table, spec)},
             BARS_BOTH[log2_size],
         )
     yield from blended(generator)
