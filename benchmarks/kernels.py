@@ -1,121 +1,95 @@
-"""How fast the kernels are on this CPU: `python benchmarks/kernels.py [--repeat 5] [--reference]`.
+"""How fast the kernels are beside others: `python benchmarks/kernels.py [--repeat 5] [--only OP]`.
 
-The hash grid: 16 levels of two features, 1M random points; both ways is forward and the table's gradient.
-The closest point: 200k points in a shell of 5 cm around the free body, in random order and sorted by height.
-With --reference the same work in plain PyTorch and SciPy too, on a tenth of the points, times ten. libigl is
-timed beside us where it is installed. Prints the least of all repeats and writes
-benchmarks/results/kernels_cpu.json; other work on the machine makes the times longer, see load_before there.
+Times every case of benchmarks/cases/ with its peers, turn by turn in one process; peers that are not installed are left
+out. Prints a table and writes benchmarks/results/kernels_cpu.json, or kernels_cuda.json where there is a GPU. Other
+work on the machine makes all times longer; see load_before there, and trust the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import json
 import os
 import platform
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from avatar_core.body import load_body  # noqa: E402
 from avatar_core.cuda import backend  # noqa: E402
-from avatar_core.cuda.closest_point import TriangleBVH  # noqa: E402
-from avatar_core.cuda.hashgrid import HashGridSpec, hash_grid, hash_grid_reference  # noqa: E402
 from avatar_core.cuda.threads import thread_count  # noqa: E402
+from benchmarks.timing import Case, Row, measure  # noqa: E402
 
-RESULT = ROOT / "benchmarks" / "results" / "kernels_cpu.json"
-GRID_POINTS, SURFACE_POINTS = 1_000_000, 200_000
-SHELL = 0.05  # metres, one standard deviation
-PART = 10  # the reference does one part in this many
+RESULTS = ROOT / "benchmarks" / "results"
 
 
-def least_ms(work: Callable[[], object], repeat: int) -> float:
-    work()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return round(min(times) * 1000, 2)
+def cases(only: str) -> Iterator[Case]:
+    """Of the files whose name, or of the ops whose name, contains `only`."""
+    for path in sorted((ROOT / "benchmarks" / "cases").glob("[!_]*.py")):
+        for case in importlib.import_module(f"benchmarks.cases.{path.stem}").cases():
+            if only in path.stem or only in case.op:
+                yield case
 
 
-def both_ways(op: Callable[..., Tensor], points: Tensor, table: Tensor, spec: HashGridSpec) -> None:
-    table = table.detach().requires_grad_()
-    op(points, table, spec).sum().backward()
+def lines(row: Row) -> Iterator[str]:
+    """The op's own line, and one a peer: time, memory, ratio, bar, and whether it is met."""
+    bar = "" if row.fixed is None else f"{row.fixed:8.2f} ms  {_verdict(row.milliseconds <= row.fixed)}"
+    yield f"{row.op}, {row.size:44} {row.milliseconds:10.2f} ms {row.memory:8.1f} MB  {bar}".rstrip()
+    for name, time in row.peers.items():
+        ratio = row.ratio(name)
+        bar = f"{row.bars[name]:7.1f}x  {_verdict(ratio >= row.bars[name])}" if name in row.bars else ""
+        yield f"    {name:20} {time:10.2f} ms {row.peers_memory[name]:8.1f} MB  {ratio:7.1f}x {bar}".rstrip()
 
 
-def hash_grids(log2_size: int, repeat: int, reference: bool) -> dict[str, float]:
-    spec = HashGridSpec(16, 2, log2_size, 16, 1.38)
-    points, table = torch.rand(GRID_POINTS, 3), torch.randn(spec.parameters, 2)
-    name, part = f"hash grid 2^{log2_size}", points[: GRID_POINTS // PART]
-    times = {
-        f"{name}, forward": least_ms(lambda: hash_grid(points, table, spec), repeat),
-        f"{name}, both ways": least_ms(lambda: both_ways(hash_grid, points, table, spec), repeat),
+def document(rows: list[Row], load: float | None) -> dict[str, Any]:
+    gpu = torch.cuda.is_available()
+    about = {
+        "backend": backend("cuda" if gpu else "cpu").name,
+        "device": torch.cuda.get_device_name() if gpu else platform.machine(),
+        "threads": thread_count(),
+        "torch": torch.__version__,
+        "load_before": load,  # above 0: other work shared the processor, and the times are too long
     }
-    if reference:
-        forward = least_ms(lambda: hash_grid_reference(part, table, spec), 1)
-        both = least_ms(lambda: both_ways(hash_grid_reference, part, table, spec), 1)
-        times |= {f"{name}, forward, PyTorch": forward * PART, f"{name}, both ways, PyTorch": both * PART}
-    return times
-
-
-def closest_points(repeat: int, reference: bool) -> dict[str, float]:
-    body = load_body()
-    vertices, faces = torch.tensor(body.vertices), torch.tensor(body.faces)
-    corners = vertices[faces[torch.randint(0, len(faces), (SURFACE_POINTS,))]]  # [N, 3, 3]
-    weights = torch.distributions.Dirichlet(torch.ones(3)).sample((SURFACE_POINTS,))
-    points = (corners * weights[..., None]).sum(1) + SHELL * torch.randn(SURFACE_POINTS, 3)
-    in_order = points[points[:, 1].argsort()]
-    tree = TriangleBVH(vertices, faces)
-    times = {
-        f"tree of {len(faces)} triangles": least_ms(lambda: TriangleBVH(vertices, faces), repeat),
-        "closest point": least_ms(lambda: tree.closest(points), repeat),
-        "closest point, sorted by height": least_ms(lambda: tree.closest(in_order), repeat),
+    return {
+        "about": about,
+        "rows": [{**vars(row), "ratios": {name: row.ratio(name) for name in row.peers}} for row in rows],
     }
-    if importlib.util.find_spec("igl"):
-        import igl
 
-        arrays = points.double().numpy(), vertices.double().numpy(), faces.long().numpy()
-        libigl = least_ms(lambda: igl.point_mesh_squared_distance(*arrays), repeat)
-        times["closest point and tree, libigl"] = libigl
-    if reference:
-        tree._native = None
-        part = points[: SURFACE_POINTS // PART]
-        times["closest point, PyTorch and SciPy"] = least_ms(lambda: tree.closest(part), 1) * PART
-    return times
+
+def _verdict(met: bool) -> str:
+    return "ok" if met else "short"
+
+
+def _finite(value: Any) -> Any:
+    """Rounded; NaN, which JSON has not, as None."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float):
+        return round(value, 3) if value == value else None
+    return value
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--repeat", type=int, default=5, help="runs; the fastest counts (default: 5)")
-    parser.add_argument("--reference", action="store_true", help="time plain PyTorch and SciPy too")
+    parser.add_argument("--repeat", type=int, default=5, help="turns; the median counts (default: 5)")
+    parser.add_argument("--only", default="", metavar="OP", help="ops whose name contains this; writes no results")
     options = parser.parse_args()
-    torch.manual_seed(0)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    times: dict[str, float] = {}
-    for measure in (closest_points, partial(hash_grids, 14), partial(hash_grids, 19)):
-        found = measure(options.repeat, options.reference)
-        for name, value in found.items():
-            print(f"{name:40} {value:10.1f} ms", flush=True)
-        times |= found
-    about = {
-        "backend": backend().name,
-        "threads": thread_count(),
-        "torch": torch.__version__,
-        "processor": platform.machine(),
-        "load_before": load,  # above 0: other work shared the processor, and the times are too long
-    }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps({"about": about, "least_ms": times}, indent=2) + "\n", encoding="utf-8")
+    rows = []
+    for case in cases(options.only):
+        rows.append(measure(case, options.repeat))
+        print("\n".join(lines(rows[-1])), flush=True)
+    if not options.only:
+        path = RESULTS / f"kernels_{'cuda' if torch.cuda.is_available() else 'cpu'}.json"
+        path.write_text(json.dumps(_finite(document(rows, load)), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

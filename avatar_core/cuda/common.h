@@ -10,6 +10,10 @@
 #define AC_HD static inline __attribute__((always_inline))
 #endif
 
+#if defined(__CUDACC_RTC__)
+#define __builtin_sqrtf sqrtf  // NVRTC has no built-ins of C compilers
+#endif
+
 #if defined(_WIN32)
 #define AC_API extern "C" __declspec(dllexport)
 #else

@@ -32,7 +32,7 @@ def test_a_gpu_of_the_future_gets_ptx_and_one_of_the_past_a_sentence() -> None:
 def test_a_mistake_is_shown_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "wrong.cu"
     path.write_text('extern "C" __global__ void wrong() { undefined_name; }')
-    with pytest.raises(AvatarError, match=r"wrong\.cu for sm_75: wrong\.cu\(1\).*undefined_name"):
+    with pytest.raises(AvatarError, match=r"wrong\.cu for sm_75: wrong\.cu\(1\)"):
         nvrtc.compile_source(path, 75)
 
 
