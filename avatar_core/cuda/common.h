@@ -30,20 +30,27 @@ AC_HD float ac_max(float a, float b) { return a > b ? a : b; }
 // NaN becomes 0.
 AC_HD float ac_clamp01(float a) { return ac_min(ac_max(a, 0.0f), 1.0f); }
 
-// e^x - 1 = 2^n (e^r - 1) + (2^n - 1) with x = n ln 2 + r, |r| <= ln 2 / 2: as exact near 0 as far from it, and plain
-// arithmetic, so that loops over it become vector instructions. NaN stays NaN.
-AC_HD float ac_expm1(float x) {
-  float bounded = ac_min(ac_max(x, -87.0f), 88.0f);  // NaN becomes -87
+// e^x = 2^n (1 + part) with x = n ln 2 + r, |r| <= ln 2 / 2, part = e^r - 1: plain arithmetic, so that loops over it
+// become vector instructions. Returns 2^n. NaN counts as -87.
+AC_HD float ac_exp_parts(float x, float* part) {
+  float bounded = ac_min(ac_max(x, -87.0f), 88.0f);
   float n = (float)(i32)(bounded * 1.44269504f + (bounded < 0 ? -0.5f : 0.5f));
   float r = bounded - n * 0.693145752f - n * 1.42860677e-6f;
   float p = 1.0f / 5040;
   p = p * r + 1.0f / 720, p = p * r + 1.0f / 120, p = p * r + 1.0f / 24, p = p * r + 1.0f / 6, p = p * r + 0.5f;
-  p = p * r * r + r;
+  *part = p * r * r + r;
   union {
     i32 bits;
     float value;
   } power = {((i32)n + 127) << 23};
-  float result = power.value * p + (power.value - 1);
-  return x == x ? result : x;
+  return power.value;
 }
-AC_HD float ac_exp(float x) { return ac_expm1(x) + 1; }
+// Both keep NaN, and all digits where the result is small.
+AC_HD float ac_expm1(float x) {
+  float part, power = ac_exp_parts(x, &part);
+  return x == x ? power * part + (power - 1) : x;
+}
+AC_HD float ac_exp(float x) {
+  float part, power = ac_exp_parts(x, &part);
+  return x == x ? power * part + power : x;
+}
