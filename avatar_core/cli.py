@@ -16,6 +16,7 @@ COMMANDS = {
         "make a scene, pose the shipped actor in it and render it in Blender",
     ),
     "capture": ("training.studio.cli", "render a rigged character into training pictures"),
+    "textures": ("training.textures", "make texture and normal maps of the body from a capture"),
     "train": ("training.cli", "train an actor from a capture"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
     "render": ("avatar_core.render_command", "render an actor outside of Blender"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from avatar_core.controls import Controls
 from avatar_core.data.capture import Capture
 from avatar_core.methods.base import RayBatch
 
@@ -24,10 +23,6 @@ class RaySampler:
         self.cameras = [i for i, camera in enumerate(capture.cameras) if camera.split == "train"]
         self.frames = [i for i, frame in enumerate(capture.frames) if frame.split == "train"]
         self._cache: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
-
-    def controls(self) -> list[Controls]:
-        """The poses of the training frames."""
-        return [self._capture.frames[i].controls for i in self.frames]
 
     def draw(self, step: int) -> list[RayBatch]:
         rng = np.random.default_rng((self._options.seed, step))

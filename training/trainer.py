@@ -45,7 +45,7 @@ class Trainer:
         self.sampler = RaySampler(self.capture, options)
         if not self.sampler.cameras or not self.sampler.frames:
             raise AvatarError(f"{options.capture} has no training cameras or no training frames")
-        self.model.prepare(self.sampler.controls())
+        self.model.prepare(self.capture, self.sampler.frames)
         self.optimizer = torch.optim.Adam(self.model.parameter_groups(), betas=(0.9, 0.99), eps=1e-15)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._warm_up = min(100, 1 + options.steps // 20)
@@ -87,6 +87,7 @@ class Trainer:
         progress = self.step / self.options.steps
         for group, rate in zip(self.optimizer.param_groups, self._rates):
             group["lr"] = rate * self.options.final_rate**progress * min(1.0, (self.step + 1) / self._warm_up)
+        self.model.train()
         losses = self.model.losses(self.sampler.draw(self.step))
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):
@@ -150,7 +151,7 @@ class Trainer:
             "avatar_core": __version__,
         }
         document = describe(self.options.method, self.model, self.capture.body, provenance, self.options.licence)
-        return Actor(self.model, self.capture.body, document)
+        return Actor(self.model.eval(), self.capture.body, document)
 
     def _export(self) -> Path:
         """Writes the actor, reads it back as users will, measures that, and writes it with its metrics."""

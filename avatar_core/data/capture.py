@@ -31,6 +31,7 @@ FORMAT, VERSION = "avatar-capture", 1
 WORLD, COLOUR_SPACE = "y-up metres", "srgb"
 SPLITS = ("train", "test")
 MAX_CAMERAS, MAX_FRAMES = 4096, 1_000_000
+MAX_MAP = 8192  # texels a side
 _MAX_INDEX_BYTES = 1 << 30  # of capture.json
 _MAX_BODY_BYTES = 1 << 30  # of body.npz, unpacked
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # a camera's name is the name of a folder
@@ -124,6 +125,20 @@ class Capture:
 
     def image_path(self, camera: int, frame: int) -> Path:
         return self.folder / "images" / self.cameras[camera].name / f"{self.frames[frame].index:06d}.png"
+
+    def map_path(self, kind: str, frame: int) -> Path:
+        """Where `avatar textures` puts the map of a frame; kind: "textures" or "normals"."""
+        return self.folder / kind / f"{self.frames[frame].index:06d}.png"
+
+    def map(self, path: Path, size: int) -> np.ndarray:
+        """[size, size, 3] uint8 of a map. Raises CaptureError."""
+        try:
+            with Image.open(path, formats=["PNG"]) as picture:
+                if max(picture.size) > MAX_MAP:
+                    raise CaptureError(f"{path} is larger than any map: {picture.size[0]} x {picture.size[1]}")
+                return np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.BOX))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise CaptureError(f"{path} cannot be read: {error}") from error
 
     def image(self, camera: int, frame: int) -> np.ndarray:
         """[H, W, 4] uint8: display sRGB with straight alpha, row 0 at the top. Raises CaptureError."""

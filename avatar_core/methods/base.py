@@ -12,6 +12,7 @@ from torch import Tensor
 from ..body import Body
 from ..camera import Camera
 from ..controls import Controls, ControlSchema
+from ..data.capture import Capture
 from ..errors import AvatarError
 from ..frame import Frame
 from ..mesh_file import Mesh
@@ -94,8 +95,8 @@ class SurfaceModel(Model, Protocol):
 class TrainableModel(Model, Protocol):
     """A model that `avatar train` can make."""
 
-    def prepare(self, controls: Sequence[Controls]) -> None:
-        """Called once before training with the poses of the capture."""
+    def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
+        """Called once before training, with the frames (indices) to train on. Raises CaptureError."""
 
     def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
         """Named, weighted loss terms; their sum is minimised. 'colour' holds the plain squared error."""

@@ -175,7 +175,7 @@ def test_field(stage: Stage, located: SurfacePoints, texture: Tensor) -> None:
     code = field.code(located.local)
     offset = field.offset(code, terms)
     features = field.features(located.canonical + offset)
-    density, colour = stage.renderer.shade(located, field.fold(texture), stage.tensor("view_dirs"))
+    density, colour, _ = stage.renderer.shade(located, field.fold(texture), stage.tensor("view_dirs"))
     found = {
         "attnout": code,
         "deform": offset,
@@ -214,7 +214,8 @@ def test_rendered_pixels(stage: Stage, texture: Tensor) -> None:
     turned = replace(mesh, faces=mesh.faces.flip(0), face_uv=mesh.face_uv.flip(0))
     turned = replace(turned, bvh=TriangleBVH(mesh.vertices.float(), turned.faces))
     pixels, others = (
-        stage.renderer.render(body, folded, rays, directions[seen], (near[seen], far[seen])) for body in (mesh, turned)
+        stage.renderer.render(body, folded, rays, directions[seen], (near[seen], far[seen]))[0]
+        for body in (mesh, turned)
     )
     clear = (pixels.colour - others.colour).abs().amax(1) < 1e-3
     assert clear.double().mean() > 0.5

@@ -13,18 +13,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from avatar_core.actor import Actor
 from avatar_core.camera import Camera
 from avatar_core.config import ConfigError
+from avatar_core.cuda.raster import homogeneous_pixels, interpolate, rasterise
 from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
 from avatar_core.errors import AvatarError
 from avatar_core.frame import to_png8
 from training.evaluate import evaluate
 from training.metrics import mask_box, psnr, ssim
 from training.options import read_train_options
+from training.textures import posed_surface
 from training.trainer import Trainer
 
 SIDE = 48
@@ -127,7 +130,7 @@ def test_a_run_with_other_options_is_not_continued(capture: Capture, tmp_path: P
         ({"config": {"hiden": 3}}, "did you mean 'hidden'"),
         ({"capture": "/nowhere"}, "/nowhere"),
         ({"method": "telepathy"}, "unknown method"),
-        ({"method": "neural_actor_paper", "config": {}}, "cannot be trained here"),
+        ({"method": "neural_actor_paper", "config": {}}, "make it with: avatar textures"),
     ],
 )
 def test_wrong_options_are_named(capture: Capture, tmp_path: Path, changes: dict, words: str) -> None:
@@ -162,3 +165,62 @@ def test_metrics_by_hand() -> None:
 def _made(parent: Path, name: str) -> Path:
     (parent / name).mkdir()
     return parent / name
+
+
+@pytest.fixture(scope="module")
+def textured(capture: Capture) -> Capture:
+    """The capture, with its texture maps."""
+    done = subprocess.run(
+        [sys.executable, "-m", "avatar_core.cli", "textures", str(capture.folder), "--size", "128"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return capture
+
+
+def test_textures_look_right_from_a_camera_that_did_not_make_them(textured: Capture) -> None:
+    """The body with its map, seen by the held-out camera, is the picture that this camera took."""
+    camera = next(i for i, view in enumerate(textured.cameras) if view.split == "test")
+    body, view = textured.body, textured.cameras[camera].camera
+    vertices, _ = posed_surface(body, textured.frames[0].controls)
+    raster = rasterise(homogeneous_pixels(vertices, view), torch.as_tensor(body.faces).long(), SIDE, SIDE)
+    uv = interpolate(torch.as_tensor(body.uv), torch.as_tensor(body.face_uv).long(), raster.face, raster.bary).numpy()
+    texture = np.asarray(Image.open(textured.map_path("textures", 0))).astype(float) / 255
+    size = len(texture)
+    columns, rows = (uv[..., 0] * size).astype(int), ((1 - uv[..., 1]) * size).astype(int)
+    shown = texture[rows.clip(0, size - 1), columns.clip(0, size - 1)]
+    picture = textured.image(camera, 0).astype(float) / 255
+    inside = (raster.face.numpy() >= 0) & (picture[..., 3] > 0.98)
+    assert inside.sum() > 100
+    assert psnr(shown[inside], picture[inside][:, :3]) > 16
+    assert psnr(shown[inside][::-1], picture[inside][:, :3]) < 12  # another place of the map does not do
+
+
+def test_only_training_frames_have_textures_and_all_have_normals(textured: Capture) -> None:
+    for frame, moment in enumerate(textured.frames):
+        assert textured.map_path("textures", frame).exists() == (moment.split == "train")
+        normals = np.asarray(Image.open(textured.map_path("normals", frame))).astype(float) / 127.5 - 1
+        length = np.linalg.norm(normals, axis=2)
+        assert (np.abs(length[length > 0.5] - 1) < 0.03).mean() > 0.99 and (length > 0.5).mean() > 0.3
+
+
+def test_published_configuration_trains_on_texture_maps(textured: Capture, tmp_path: Path) -> None:
+    changes = {
+        "method": "neural_actor_paper",
+        "config": {"texture_size": 64, "textures": 2},
+        "steps": 40,
+        "pictures": 1,
+        "pixels": 32,
+        "subpixels": 1,
+    }
+    trainer = Trainer(read_train_options(config(textured, tmp_path, **changes)))
+    steps = [trainer._one_step() for _ in range(30)]
+    assert set(steps[0]) == {"colour", "mask", "alpha", "deformation"}
+    first, last = (np.mean([losses["colour"] for losses in part]) for part in (steps[:5], steps[-5:]))
+    assert last < 0.7 * first
+    path = tmp_path / "paper.actor"
+    trainer._actor({}).save(path)
+    actor = Actor.load(path)
+    assert actor.metadata["config"]["textures"] == 2 and actor._model.textures.float().std() > 10

@@ -13,6 +13,7 @@ from ...body import Body
 from ...body.kinematics import axis_angle_to_matrix
 from ...camera import Camera
 from ...controls import Controls, ControlSchema
+from ...data.capture import Capture
 from ...frame import Frame
 from ...mesh_file import Mesh
 from ...render.compositing import accumulate, weights
@@ -89,8 +90,8 @@ class Model(nn.Module):
         with torch.inference_mode():
             return extract(self.field, self.pose(controls), self.shell, self.config.voxel, detail)
 
-    def prepare(self, controls: Sequence[Controls]) -> None:
-        self._training_poses = list(controls)
+    def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
+        self._training_poses = [capture.frames[i].controls for i in frames]
 
     def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
         total: dict[str, Tensor] = {}

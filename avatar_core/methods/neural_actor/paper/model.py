@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ....body import Body
-from ....body.kinematics import axis_angle_to_matrix, relative_transforms
+from ....body.kinematics import axis_angle_to_matrix
 from ....camera import Camera
 from ....controls import Controls, ControlSchema
-from ....frame import EMPTY_DEPTH, Frame, srgb_to_linear
+from ....data.capture import Capture
+from ....frame import Frame
 from ....render.tiles import Watch, render_tiles
-from ...base import Quality
-from ..pose import vertex_normals
+from ...base import Quality, RayBatch
 from .config import Config
-from .geometry import PosedMesh, to_frame, to_world
-from .rays import EMPTY, near_far
+from .picture import Picture
 from .renderer import Renderer
+from .training import Lessons, losses
 
 _TILE = 1 << 14  # rays at a time
-_VISIBLE = 1 / 512  # coverage below which a pixel is empty
 
 
 class Model(nn.Module):
@@ -50,6 +50,8 @@ class Model(nn.Module):
             expressions=tuple(body.expression_names),
         )
         self._folded: dict[int, Tensor] = {}
+        self._pictures: dict[int, Picture] = {}
+        self._lessons: Lessons | None = None
 
     def render(
         self,
@@ -60,7 +62,8 @@ class Model(nn.Module):
         progress: Callable[[float], None] | None = None,
     ) -> Frame:
         with torch.inference_mode():
-            picture = _Picture(self, self.schema.check(controls))
+            picture = self._picture(controls)
+            picture.folded = self.texture(torch.as_tensor(controls.pose))
             watch = Watch(cancel, progress)
             world = picture.vertices.numpy()
             return render_tiles(
@@ -69,7 +72,37 @@ class Model(nn.Module):
 
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            return _Picture(self, self.schema.check(controls)).vertices.numpy(), self.body.faces
+            return self._picture(controls).vertices.numpy(), self.body.faces
+
+    def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
+        """Keeps the maps of the frames that are spread over the training; raises CaptureError for one without."""
+        self._lessons = Lessons(capture, frames, self.config.texture_size)
+        chosen = np.linspace(0, len(frames) - 1, self.config.textures).round().astype(int)
+        for place, index in enumerate(chosen):
+            self.textures[place] = (self._lessons.texture(frames[index]) * 255).round().to(torch.uint8)
+            self.texture_poses[place] = torch.as_tensor(capture.frames[frames[index]].controls.pose)
+
+    def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
+        assert self._lessons is not None, "prepare() comes first"
+        total: dict[str, Tensor] = {}
+        for batch in batches:
+            if batch.frame not in self._pictures:
+                with torch.no_grad():
+                    self._pictures[batch.frame] = self._picture(batch.controls)
+            picture = self._pictures[batch.frame]
+            picture.folded = self.renderer.texture_map(self._lessons.texture(batch.frame))
+            for name, term in losses(picture, batch).items():
+                total[name] = total.get(name, 0.0) + term / len(batches)
+        return total
+
+    def after_step(self, step: int, steps: int) -> None:
+        self._folded.clear()
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.renderer.parameters()), "lr": 5e-4}]
+
+    def _picture(self, controls: Controls) -> Picture:
+        return Picture(self.renderer, self.body, self.rest, self.config.reach, self.schema.check(controls))
 
     def texture(self, pose: Tensor) -> Tensor:
         """The folded map of the stored texture whose pose [J, 3] turns the joints least away from this one, the global
@@ -80,73 +113,3 @@ class Model(nn.Module):
         if index not in self._folded:
             self._folded = {index: self.renderer.texture_map(self.textures[index].float() / 255)}
         return self._folded[index]
-
-
-class _Picture:
-    """One pose: the mesh in the frame's own space, and how that lies in the world."""
-
-    def __init__(self, model: Model, controls: Controls) -> None:
-        self.model, body = model, model.body
-        pose, transl = torch.as_tensor(controls.pose), torch.as_tensor(controls.transl)
-        joints = torch.as_tensor(body.joints(controls.betas))
-        shaped = torch.as_tensor(body.shaped(controls.betas, controls.expression))
-        turn = axis_angle_to_matrix(pose[0])
-        self.rotation = turn.T
-        self.translation = (joints[0] + transl - turn @ joints[0])[None]  # the root turns about the pelvis
-        still = torch.cat([torch.zeros(1, 3), pose[1:]])
-        transforms = relative_transforms(still, joints, body.parents)
-        offsets = torch.as_tensor(body.vertices) - shaped
-        self.mesh = PosedMesh.pose(
-            shaped,
-            torch.as_tensor(body.faces).long(),
-            torch.as_tensor(body.uv)[torch.as_tensor(body.face_uv).long()],
-            torch.as_tensor(body.weights),
-            transforms,
-            model.rest,
-            offsets if bool(offsets.any()) else None,
-        )
-        self.joints = to_world(
-            (transforms[:, :3, :3] @ joints[..., None]).squeeze(-1) + transforms[:, :3, 3], *self._turn
-        )
-        self.vertices = to_world(self.mesh.vertices, *self._turn)
-        self.normals = vertex_normals(self.vertices, self.mesh.faces)
-        self.folded = model.texture(pose)
-
-    @property
-    def _turn(self) -> tuple[Tensor, Tensor]:
-        return self.rotation, self.translation
-
-    def tile(self, camera: Camera, watch: Watch) -> dict[str, np.ndarray]:
-        """The planes of Frame, a row a pixel."""
-        origins, directions = (torch.as_tensor(array) for array in camera.rays())
-        hit, near, far = near_far(origins, directions, self.vertices, self.joints, self.model.config.reach)
-        watch.check()
-        count = len(origins)
-        planes = {
-            "rgba": np.zeros((count, 4), np.float32),
-            "depth": np.full(count, EMPTY_DEPTH, np.float32),
-            "normal": np.zeros((count, 3), np.float32),
-            "mask": np.zeros(count, np.float32),
-        }
-        hits = torch.nonzero(hit).squeeze(1)
-        if hits.numel() == 0:
-            return planes
-        rays = to_frame(origins[hits], *self._turn), directions[hits] @ self.rotation.T
-        pixels = self.model.renderer.render(
-            self.mesh, self.folded, rays, directions[hits], (near[hits], far[hits]), check=watch.check
-        )
-        alpha = (1 - pixels.missed).clamp(0, 1)
-        seen = alpha > _VISIBLE
-        hits, alpha = hits[seen], alpha[seen, None]
-        straight = ((pixels.colour[seen] - pixels.missed[seen, None]) / alpha + 1) / 2  # white is taken out
-        linear = srgb_to_linear(straight.clamp(0, 1).numpy()) * alpha.numpy()
-        distance = (pixels.distance[seen] - EMPTY * pixels.missed[seen]) / alpha[:, 0]
-        along = directions[hits]
-        places = origins[hits] + distance[:, None] * along
-        at = self.mesh.locate(to_frame(places, *self._turn))
-        corners = self.normals[self.mesh.faces[at.face]]
-        planes["rgba"][hits] = np.concatenate([linear, alpha.numpy()], 1)
-        planes["depth"][hits] = (distance * (along @ torch.as_tensor(camera.forward, dtype=torch.float32))).numpy()
-        planes["normal"][hits] = nn.functional.normalize((at.bary[..., None] * corners).sum(1), dim=1).numpy()
-        planes["mask"][hits] = alpha[:, 0].numpy()
-        return planes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,11 @@ class Pixels:
     colour: Tensor
     missed: Tensor
     distance: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Pixels]) -> Pixels:
+        """The rays of all parts."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in ("colour", "missed", "distance")))
 
 
 def near_far(

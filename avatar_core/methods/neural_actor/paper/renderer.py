@@ -27,12 +27,13 @@ class Renderer(nn.Module):
         """An image [H, W, 3] in [0, 1] (display sRGB, top row first) to what points look up: [512, H/2, W/2]."""
         return self.field.fold(self.encoder(image.permute(2, 0, 1)[None]))
 
-    def shade(self, at: SurfacePoints, folded: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Density [N] and colour [N, 3] of points; directions: [N, 3] unit, world."""
+    def shade(self, at: SurfacePoints, folded: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Density [N], colour [N, 3] and residual deformation [N, 3] of points; directions: [N, 3] unit, world."""
         terms = self.field.terms(sample_map(folded, at.uv))
         code = self.field.code(at.local)
-        features = self.field.features(at.canonical + self.field.offset(code, terms))
-        return self.field.density(features), self.field.colours(features, code, terms, directions)
+        offset = self.field.offset(code, terms)
+        features = self.field.features(at.canonical + offset)
+        return self.field.density(features), self.field.colours(features, code, terms, directions), offset
 
     def render(
         self,
@@ -43,21 +44,21 @@ class Renderer(nn.Module):
         interval: tuple[Tensor, Tensor],
         noise: Tensor | None = None,
         check: Callable[[], None] = lambda: None,
-    ) -> Pixels:
-        """rays: origins and directions [R, 3] in the frame's space. directions: [R, 3], world. interval: near and far
-        [R] metres, of rays that hit. check: called between parts; may raise."""
-        origins, along = rays
-        parts = []
-        for part in torch.arange(len(origins), device=origins.device).split(_RAYS):
+    ) -> tuple[Pixels, Tensor]:
+        """Pixels, and the residual deformation of all samples [S, 3].
+
+        rays: origins and directions [R, 3] in the frame's space. directions: [R, 3], world. interval: near and far
+        [R] metres, of rays that hit. check: called between parts; may raise.
+        """
+        parts, offsets = [], []
+        for part in torch.arange(len(directions), device=directions.device).split(_RAYS):
             check()
             distance, step = sample(interval[0][part], interval[1][part], None if noise is None else noise[part])
-            points = origins[part, None] + distance[..., None] * along[part, None]
+            points = rays[0][part, None] + distance[..., None] * rays[1][part, None]
             seen = directions[part, None].expand_as(points).reshape(-1, 3)
-            density, colour = self.shade(mesh.locate(points.reshape(-1, 3)), folded, seen)
-            shape = distance.shape
-            parts.append(composite(density.view(shape), colour.view(*shape, 3), distance, step))
-        return Pixels(
-            torch.cat([pixels.colour for pixels in parts]),
-            torch.cat([pixels.missed for pixels in parts]),
-            torch.cat([pixels.distance for pixels in parts]),
-        )
+            with torch.no_grad():
+                at = mesh.locate(points.reshape(-1, 3))
+            density, colour, offset = self.shade(at, folded, seen)
+            parts.append(composite(density.view_as(distance), colour.view_as(points), distance, step))
+            offsets.append(offset)
+        return Pixels.joined(parts), torch.cat(offsets)

@@ -1,0 +1,107 @@
+"""One pose of a body before the published renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ....body import Body
+from ....body.kinematics import axis_angle_to_matrix, relative_transforms
+from ....camera import Camera
+from ....controls import Controls
+from ....frame import EMPTY_DEPTH, srgb_to_linear
+from ....render.tiles import Watch
+from ..pose import vertex_normals
+from .geometry import PosedMesh, to_frame, to_world
+from .rays import EMPTY, Pixels, near_far
+from .renderer import Renderer
+
+_VISIBLE = 1 / 512  # coverage below which a pixel is empty
+
+
+class Picture:
+    """One pose: the mesh in the frame's own space, and how that lies in the world.
+
+    folded: the texture's map (Renderer.texture_map), set before `march` or `tile`.
+    """
+
+    folded: Tensor
+
+    def __init__(self, renderer: Renderer, body: Body, rest: Tensor, reach: float, controls: Controls) -> None:
+        self.renderer, self.reach = renderer, reach
+        pose, transl = torch.as_tensor(controls.pose), torch.as_tensor(controls.transl)
+        joints = torch.as_tensor(body.joints(controls.betas))
+        shaped = torch.as_tensor(body.shaped(controls.betas, controls.expression))
+        turn = axis_angle_to_matrix(pose[0])
+        self.rotation = turn.T
+        self.translation = (joints[0] + transl - turn @ joints[0])[None]  # the root turns about the pelvis
+        still = torch.cat([torch.zeros(1, 3), pose[1:]])
+        transforms = relative_transforms(still, joints, body.parents)
+        offsets = torch.as_tensor(body.vertices) - shaped
+        self.mesh = PosedMesh.pose(
+            shaped,
+            torch.as_tensor(body.faces).long(),
+            torch.as_tensor(body.uv)[torch.as_tensor(body.face_uv).long()],
+            torch.as_tensor(body.weights),
+            transforms,
+            rest,
+            offsets if bool(offsets.any()) else None,
+        )
+        self.joints = to_world(
+            (transforms[:, :3, :3] @ joints[..., None]).squeeze(-1) + transforms[:, :3, 3], *self._turn
+        )
+        self.vertices = to_world(self.mesh.vertices, *self._turn)
+        self.normals = vertex_normals(self.vertices, self.mesh.faces)
+
+    @property
+    def _turn(self) -> tuple[Tensor, Tensor]:
+        return self.rotation, self.translation
+
+    def march(
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        near: Tensor,
+        far: Tensor,
+        noise: Tensor | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> tuple[Pixels, Tensor]:
+        """Renderer.render for rays of the world, [R, 3]; near, far: [R]."""
+        rays = to_frame(origins, *self._turn), directions @ self.rotation.T
+        return self.renderer.render(self.mesh, self.folded, rays, directions, (near, far), noise, check)
+
+    def tile(self, camera: Camera, watch: Watch) -> dict[str, np.ndarray]:
+        """The planes of Frame, a row a pixel."""
+        origins, directions = (torch.as_tensor(array) for array in camera.rays())
+        hit, near, far = near_far(origins, directions, self.vertices, self.joints, self.reach)
+        watch.check()
+        count = len(origins)
+        planes = {
+            "rgba": np.zeros((count, 4), np.float32),
+            "depth": np.full(count, EMPTY_DEPTH, np.float32),
+            "normal": np.zeros((count, 3), np.float32),
+            "mask": np.zeros(count, np.float32),
+        }
+        hits = torch.nonzero(hit).squeeze(1)
+        if hits.numel() == 0:
+            return planes
+        pixels, _ = self.march(origins[hits], directions[hits], near[hits], far[hits], check=watch.check)
+        alpha = (1 - pixels.missed).clamp(0, 1)
+        seen = alpha > _VISIBLE
+        hits, alpha = hits[seen], alpha[seen, None]
+        straight = ((pixels.colour[seen] - pixels.missed[seen, None]) / alpha + 1) / 2  # white is taken out
+        linear = srgb_to_linear(straight.clamp(0, 1).numpy()) * alpha.numpy()
+        distance = (pixels.distance[seen] - EMPTY * pixels.missed[seen]) / alpha[:, 0]
+        along = directions[hits]
+        places = origins[hits] + distance[:, None] * along
+        at = self.mesh.locate(to_frame(places, *self._turn))
+        corners = self.normals[self.mesh.faces[at.face]]
+        planes["rgba"][hits] = np.concatenate([linear, alpha.numpy()], 1)
+        planes["depth"][hits] = (distance * (along @ torch.as_tensor(camera.forward, dtype=torch.float32))).numpy()
+        planes["normal"][hits] = normalize((at.bary[..., None] * corners).sum(1), dim=1).numpy()
+        planes["mask"][hits] = alpha[:, 0].numpy()
+        return planes
