@@ -48,7 +48,7 @@ def test_mesh_is_closed_and_lies_in_the_picture(tiny_actor: Path, front_camera: 
     nearest = np.full(frame.depth.shape, np.inf)
     np.minimum.at(nearest, (y, x), depth)
     seen = np.isfinite(nearest) & (frame.mask > 0.95)
-    assert np.median(np.abs(nearest - frame.depth)[seen]) < 0.01
+    assert np.median(np.abs(nearest - frame.depth)[seen]) < 0.02  # two cells
     assert np.ptp(vertices["colour"].astype(int), axis=0).min() > 100
 
 
