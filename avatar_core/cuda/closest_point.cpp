@@ -99,20 +99,26 @@ i32 split(Builder& b, Range range) {
   return left > range.begin && left < range.end ? left : middle;
 }
 
-i32 make_leaf(Builder& b, Range range) {
-  Leaf& leaf = b.leaves[b.leaf_count];
+// Corners and edges of the leaf's faces; returns the box around them.
+Box fill_leaf(Leaf& leaf, const float* vertices, const i32* faces) {
+  Box box;
+  clear(box);
   for (int i = 0; i < WIDE; ++i) {
-    i32 at = range.begin + i < range.end ? range.begin + i : range.end - 1;
-    i32 face = b.order[at];
-    const i32* corner = b.faces + 3 * face;
-    leaf.face[i] = face;
+    const i32* corner = faces + 3 * leaf.face[i];
     for (int d = 0; d < 3; ++d) {
-      float a = b.vertices[3 * corner[0] + d];
-      leaf.a[d][i] = a;
-      leaf.e1[d][i] = b.vertices[3 * corner[1] + d] - a;
-      leaf.e2[d][i] = b.vertices[3 * corner[2] + d] - a;
+      float a = vertices[3 * corner[0] + d], b = vertices[3 * corner[1] + d], c = vertices[3 * corner[2] + d];
+      leaf.a[d][i] = a, leaf.e1[d][i] = b - a, leaf.e2[d][i] = c - a;
+      box.low[d] = ac_min(box.low[d], ac_min(a, ac_min(b, c)));
+      box.high[d] = ac_max(box.high[d], ac_max(a, ac_max(b, c)));
     }
   }
+  return box;
+}
+
+i32 make_leaf(Builder& b, Range range) {
+  Leaf& leaf = b.leaves[b.leaf_count];
+  for (int i = 0; i < WIDE; ++i) leaf.face[i] = b.order[range.begin + i < range.end ? range.begin + i : range.end - 1];
+  fill_leaf(leaf, b.vertices, b.faces);
   return ~b.leaf_count++;
 }
 
@@ -150,8 +156,9 @@ i32 make_node(Builder& b, Range range, int depth) {
 AC_API i64 closest_node_bytes() { return sizeof(Node); }
 AC_API i64 closest_leaf_bytes() { return sizeof(Leaf); }
 
-// Builds the tree of `count` > 0 faces. boxes: 6 floats a face; order: an i32 a face; nodes, leaves: room for one a face.
-AC_API void closest_build(const float* vertices, const i32* faces, i64 count, float* boxes, i32* order, void* nodes,
+// Builds the tree of `count` > 0 faces; returns the number of its nodes. boxes: 6 floats a face; order: an i32 a face;
+// nodes, leaves: room for one a face.
+AC_API i64 closest_build(const float* vertices, const i32* faces, i64 count, float* boxes, i32* order, void* nodes,
                           void* leaves) {
   Box* box = (Box*)boxes;
   for (i64 f = 0; f < count; ++f) {
@@ -165,6 +172,30 @@ AC_API void closest_build(const float* vertices, const i32* faces, i64 count, fl
   }
   Builder builder = {vertices, faces, box, order, (Node*)nodes, (Leaf*)leaves, 0, 0};
   make_node(builder, Range{0, (i32)count}, 0);
+  return builder.node_count;
+}
+
+// Moves the tree to other vertices of the same faces. Children come after their parents, so boxes are made from the end.
+AC_API void closest_refit(const float* vertices, const i32* faces, i64 count, void* nodes, void* leaves) {
+  Node* node = (Node*)nodes;
+  Leaf* leaf = (Leaf*)leaves;
+  for (i64 n = count - 1; n >= 0; --n)
+    for (int i = 0; i < WIDE; ++i) {
+      if (node[n].low[0][i] > node[n].high[0][i]) continue;  // no child
+      Box box;
+      i32 child = node[n].child[i];
+      if (child < 0) {
+        box = fill_leaf(leaf[~child], vertices, faces);
+      } else {
+        clear(box);
+        for (int k = 0; k < WIDE; ++k)
+          for (int d = 0; d < 3; ++d) {
+            box.low[d] = ac_min(box.low[d], node[child].low[d][k]);
+            box.high[d] = ac_max(box.high[d], node[child].high[d][k]);
+          }
+      }
+      for (int d = 0; d < 3; ++d) node[n].low[d][i] = box.low[d], node[n].high[d][i] = box.high[d];
+    }
 }
 
 AC_API void closest_query(const void* nodes, const void* leaves, const float* points, float reach2, float* distance2,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .loader import library, pointer
+from .loader import kernels, library, pointer
 from .threads import parallel, thread_count
 
 if TYPE_CHECKING:
@@ -24,11 +24,13 @@ _CANDIDATES = (
 )  # triangles tried per point by the reference, widened until the answer is proved
 _CUTS = 4  # times that a large triangle is cut into four
 _CHUNK = 16384
+_BLOCK = 128  # CUDA threads
 _FAR_AWAY = 1e30  # square metres, as in closest_point.h
 
 
 class TriangleBVH:
-    """A mesh that answers closest-point queries on the CPU.
+    """A mesh that answers closest-point queries, and rays (ray_cast.py); its tree is built on the CPU, and copied to a
+    GPU when points there ask.
 
     vertices: [V, 3] float32 finite; faces: [F, 3] integers, F > 0. Raises ValueError. Degenerate triangles count as the
     segment or point that they are.
@@ -47,6 +49,7 @@ class TriangleBVH:
             raise ValueError(f"faces point outside of the {len(vertices)} vertices")
         self.vertices, self.faces = vertices.contiguous(), faces.contiguous()
         self._native = library()
+        self._copies: dict[torch.device, tuple[Tensor, Tensor]] = {}
         if self._native is not None:
             self._build(self._native)
 
@@ -56,36 +59,68 @@ class TriangleBVH:
         distance; a small reach is faster."""
         if points.dim() != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
             raise ValueError(f"points must be [N, 3] float32, got {tuple(points.shape)} {points.dtype}")
-        if points.device.type != "cpu":
-            raise ValueError(
-                f"the closest point is computed on the CPU, points are on {points.device}; move them there"
-            )
         points = points.detach().contiguous()
         if self._native is None:
-            distance2, face, bary = self._reference(points)
+            found = self._reference(points.cpu())
+            distance2, face, bary = (part.to(points.device) for part in found)
         else:
-            count = len(points)
+            count, bound = len(points), min(reach * reach, _FAR_AWAY)
             distance2, bary = points.new_empty(count), points.new_empty(count, 3)
-            face = torch.empty(count, dtype=torch.int64)
-            bound = ctypes.c_float(min(reach * reach, _FAR_AWAY))
-            arguments = pointer(self._nodes), pointer(self._leaves), pointer(points), bound
-            results = pointer(distance2), pointer(face), pointer(bary)
-            parallel(self._native.closest_query, (*arguments, *results), count, least=512)
+            face = torch.empty(count, dtype=torch.int64, device=points.device)
+            self.query("closest_point", "closest_query", (points, bound, distance2, face, bary), count)
         lost = (face < 0) | (distance2 >= reach * reach)
         bary[lost] = bary.new_tensor([1.0, 0.0, 0.0])
         return distance2.masked_fill(lost, torch.inf), face.masked_fill(lost, 0), bary
 
+    def refit(self, vertices: Tensor) -> None:
+        """Moves the mesh to other vertices [V, 3] of the same faces: much faster than a new tree, which answers faster
+        when the shape is far from the one it was built for. Raises ValueError."""
+        if vertices.shape != self.vertices.shape or vertices.dtype != torch.float32 or vertices.device.type != "cpu":
+            raise ValueError(
+                f"vertices must be {tuple(self.vertices.shape)} float32 on the CPU, got {tuple(vertices.shape)} "
+                f"{vertices.dtype} on {vertices.device}"
+            )
+        if not bool(torch.isfinite(vertices).all()):
+            raise ValueError("vertices must be finite")
+        self.vertices = vertices.detach().contiguous()
+        self.__dict__.pop("_pieces", None)
+        self._copies.clear()
+        if self._native is not None:
+            count = ctypes.c_longlong(self._node_count)
+            trees = pointer(self._nodes), pointer(self._leaves)
+            self._native.closest_refit(pointer(self.vertices), pointer(self._faces32), count, *trees)
+
+    @property
+    def native(self) -> bool:
+        """Whether there is a tree; without one, queries run their references."""
+        return self._native is not None
+
+    def query(self, source: str, kernel: str, arguments: tuple[Tensor | float, ...], count: int) -> None:
+        """Runs a kernel of `source`.cpp or .cu with the tree before its arguments, of which the first is a tensor; one
+        of `count` queries a thread."""
+        device = next(value.device for value in arguments if isinstance(value, Tensor))
+        if device.type == "cpu":
+            values = [pointer(v) if isinstance(v, Tensor) else ctypes.c_float(v) for v in arguments]
+            trees = pointer(self._nodes), pointer(self._leaves)
+            parallel(getattr(kernels(), kernel), (*trees, *values), count, least=512)
+            return
+        from .device import launch
+
+        if device not in self._copies:
+            self._copies[device] = self._nodes.to(device), self._leaves.to(device)
+        launch(source, kernel, (-(-count // _BLOCK), 1, 1), (_BLOCK, 1, 1), *self._copies[device], *arguments, count)
+
     def _build(self, native: ctypes.CDLL) -> None:
         count = len(self.faces)
-        for name in ("closest_node_bytes", "closest_leaf_bytes"):
+        for name in ("closest_node_bytes", "closest_leaf_bytes", "closest_build"):
             getattr(native, name).restype = ctypes.c_longlong
         self._nodes = torch.empty(count * native.closest_node_bytes(), dtype=torch.uint8)
         self._leaves = torch.empty(count * native.closest_leaf_bytes(), dtype=torch.uint8)
         boxes, order = torch.empty(count, 6), torch.empty(count, dtype=torch.int32)
-        faces = self.faces.to(torch.int32)
-        native.closest_build(
+        self._faces32 = self.faces.to(torch.int32)
+        self._node_count = native.closest_build(
             pointer(self.vertices),
-            pointer(faces),
+            pointer(self._faces32),
             ctypes.c_longlong(count),
             pointer(boxes),
             pointer(order),

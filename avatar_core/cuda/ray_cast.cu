@@ -1,0 +1,12 @@
+// CUDA shell of ray casting: one thread a ray.
+#include "ray_cast.h"
+
+extern "C" __global__ void ray_cast(const Node* nodes, const Leaf* leaves, const float* origins,
+                                    const float* directions, float near, float far, float* t, i64* face, float* bary,
+                                    i64 rays) {
+  i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x;
+  if (i >= rays) return;
+  RayHit hit = tree_cast(nodes, leaves, origins + 3 * i, directions + 3 * i, near, far);
+  t[i] = hit.t, face[i] = hit.face;
+  bary[3 * i] = 1 - hit.u - hit.v, bary[3 * i + 1] = hit.u, bary[3 * i + 2] = hit.v;
+}
