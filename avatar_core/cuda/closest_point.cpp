@@ -156,8 +156,8 @@ i32 make_node(Builder& b, Range range, int depth) {
 AC_API i64 closest_node_bytes() { return sizeof(Node); }
 AC_API i64 closest_leaf_bytes() { return sizeof(Leaf); }
 
-// Builds the tree of `count` > 0 faces; returns the number of its nodes. boxes: 6 floats a face; order: an i32 a face;
-// nodes, leaves: room for one a face.
+// Builds the tree of `count` > 0 faces; returns the number of its nodes, and of its leaves in the upper half. boxes: 6
+// floats a face; order: an i32 a face; nodes, leaves: room for one a face.
 AC_API i64 closest_build(const float* vertices, const i32* faces, i64 count, float* boxes, i32* order, void* nodes,
                           void* leaves) {
   Box* box = (Box*)boxes;
@@ -172,7 +172,7 @@ AC_API i64 closest_build(const float* vertices, const i32* faces, i64 count, flo
   }
   Builder builder = {vertices, faces, box, order, (Node*)nodes, (Leaf*)leaves, 0, 0};
   make_node(builder, Range{0, (i32)count}, 0);
-  return builder.node_count;
+  return (i64)builder.leaf_count << 32 | builder.node_count;
 }
 
 // Moves the tree to other vertices of the same faces. Children come after their parents, so boxes are made from the end.

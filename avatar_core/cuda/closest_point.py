@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .loader import kernels, library, pointer
+from .loader import choose, kernels, library, pointer
 from .threads import parallel, thread_count
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class TriangleBVH:
         if points.dim() != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
             raise ValueError(f"points must be [N, 3] float32, got {tuple(points.shape)} {points.dtype}")
         points = points.detach().contiguous()
-        if self._native is None:
+        if not self.answers(points):
             found = self._reference(points.cpu())
             distance2, face, bary = (part.to(points.device) for part in found)
         else:
@@ -90,10 +90,9 @@ class TriangleBVH:
             trees = pointer(self._nodes), pointer(self._leaves)
             self._native.closest_refit(pointer(self.vertices), pointer(self._faces32), count, *trees)
 
-    @property
-    def native(self) -> bool:
-        """Whether there is a tree; without one, queries run their references."""
-        return self._native is not None
+    def answers(self, points: Tensor) -> bool:
+        """Whether there are a tree, and kernels where the points are; else queries run their references."""
+        return self._native is not None and choose(points) != "reference"
 
     def query(self, source: str, kernel: str, arguments: tuple[Tensor | float, ...], count: int) -> None:
         """Runs a kernel of `source`.cpp or .cu with the tree before its arguments, of which the first is a tensor; one
@@ -118,7 +117,7 @@ class TriangleBVH:
         self._leaves = torch.empty(count * native.closest_leaf_bytes(), dtype=torch.uint8)
         boxes, order = torch.empty(count, 6), torch.empty(count, dtype=torch.int32)
         self._faces32 = self.faces.to(torch.int32)
-        self._node_count = native.closest_build(
+        built = native.closest_build(
             pointer(self.vertices),
             pointer(self._faces32),
             ctypes.c_longlong(count),
@@ -127,6 +126,9 @@ class TriangleBVH:
             pointer(self._nodes),
             pointer(self._leaves),
         )
+        self._node_count, leaves = built & 0xFFFFFFFF, built >> 32
+        self._nodes = self._nodes[: self._node_count * native.closest_node_bytes()].clone()
+        self._leaves = self._leaves[: leaves * native.closest_leaf_bytes()].clone()
 
     @cached_property
     def _pieces(self) -> tuple[cKDTree, Tensor, float]:

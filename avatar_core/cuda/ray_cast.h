@@ -34,12 +34,16 @@ AC_HD void leaf_cast(const Leaf& leaf, const float* o, const float* d, float nea
   }
 }
 
-// Where the ray enters each child's box, or FAR_AWAY.
+// Where the ray enters each child's box, or FAR_AWAY. inverse: 1 / direction, 0 along axes that the ray is parallel to:
+// there it is inside of the slab everywhere, borders included, or nowhere.
 AC_HD void node_entries(const Node& node, const float* o, const float* inverse, float near, float far, float* entry) {
   for (int i = 0; i < WIDE; ++i) {
     float low = near, high = far;
     for (int d = 0; d < 3; ++d) {
       float one = (node.low[d][i] - o[d]) * inverse[d], two = (node.high[d][i] - o[d]) * inverse[d];
+      bool parallel = inverse[d] == 0;
+      one = parallel ? (node.low[d][i] <= o[d] ? -FAR_AWAY : FAR_AWAY) : one;
+      two = parallel ? (node.high[d][i] >= o[d] ? FAR_AWAY : -FAR_AWAY) : two;
       low = ac_max(low, ac_min(one, two)), high = ac_min(high, ac_max(one, two));
     }
     bool used = node.low[0][i] <= node.high[0][i];
@@ -52,8 +56,8 @@ AC_HD RayHit tree_cast(const Node* nodes, const Leaf* leaves, const float* o, co
   RayHit hit = {far, 0, 0, -1};
   float inverse[3], size = 0;
   for (int k = 0; k < 3; ++k) {
-    float flat = d[k] < 0 ? -RAY_FLAT : RAY_FLAT;
-    inverse[k] = 1.0f / ((d[k] < 0 ? -d[k] : d[k]) > RAY_FLAT ? d[k] : flat);
+    bool parallel = (d[k] < 0 ? -d[k] : d[k]) <= RAY_FLAT;
+    inverse[k] = parallel ? 0.0f : 1.0f / d[k];
     size += d[k] * d[k] + 0 * o[k];
   }
   if (!(size > 0 && size < FAR_AWAY)) return hit;

@@ -41,7 +41,7 @@ def cast_rays(
         )
     origins, directions = origins.detach().contiguous(), directions.detach().contiguous()
     count = len(origins)
-    if mesh.native:
+    if mesh.answers(origins):
         t, bary = origins.new_empty(count), origins.new_empty(count, 3)
         face = torch.empty(count, dtype=torch.int64, device=origins.device)
         mesh.query("ray_cast", "ray_cast", (origins, directions, near, min(far, 1e30), t, face, bary), count)

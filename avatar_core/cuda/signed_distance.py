@@ -48,7 +48,7 @@ class PseudoNormals:
 
 def signed_distance(mesh: TriangleBVH, normals: PseudoNormals, points: Tensor) -> Tensor:
     """[N] metres, negative inside; differentiable with respect to points [N, 3] float32. A point that is not a number
-    is infinitely far. `normals` are those of the mesh as it stands."""
+    is infinitely far. `normals` are those of the mesh as it stands, on the points' device."""
     distance2, face, bary = mesh.closest(points)
     with torch.no_grad():
         closest = (mesh.vertices.to(points)[mesh.faces.to(face)[face]] * bary[..., None]).sum(1)
@@ -57,6 +57,7 @@ def signed_distance(mesh: TriangleBVH, normals: PseudoNormals, points: Tensor) -
         side = torch.where((offset * normal).sum(1) < 0, -1.0, 1.0)
         distance = distance2.clamp(min=0).sqrt()
         direction = torch.where((distance > _NEAR)[:, None], offset / distance[:, None] * side[:, None], normal)
-    lost = torch.isinf(distance2)
+        lost = torch.isinf(distance2)
+        direction = direction.masked_fill(lost[:, None], 0)
     value = ((points - closest) * direction).sum(1)
     return value.masked_fill(lost, torch.inf)

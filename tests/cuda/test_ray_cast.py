@@ -76,6 +76,16 @@ def test_no_ray_slips_between_two_faces() -> None:
     assert (hits.face >= 0).all()
 
 
+def test_a_ray_along_a_wall_meets_what_all_pairs_meet() -> None:
+    """From the plane of a cube's side, parallel to it: on either side of the tree's boxes."""
+    mesh = TriangleBVH(*cube())
+    origins = torch.tensor([[1.0, 0.2, 5], [-1, 0.2, 5], [0.3, 1, 5], [0.3, -1, 5]])
+    directions = torch.tensor([[0.0, 0, -1]]).expand(4, 3)
+    found, wanted = cast_rays(mesh, origins, directions), cast_rays_reference(mesh, origins, directions)
+    torch.testing.assert_close(found.t, wanted.t)
+    assert (found.t == 4).all()
+
+
 @pytest.mark.parametrize("kind", ["origins", "directions"])
 def test_rays_that_are_none_hit_nothing(kind: str) -> None:
     mesh = TriangleBVH(*cube())
@@ -120,7 +130,11 @@ def test_signed_distance_of_a_cube() -> None:
     away = wanted.abs() > 0.01  # not across the surface, and not across the cube's middle planes
     grown = ((ahead - found.detach()) / 1e-3 - 1).abs() < 0.05
     assert grown[away].float().mean() > 0.98
-    assert torch.isinf(signed_distance(mesh, normals, torch.tensor([[torch.nan, 0, 0]])))
+    lost = torch.tensor([[torch.nan, 0, 0], [0, 0, 3]], requires_grad=True)
+    far = signed_distance(mesh, normals, lost)
+    assert torch.isinf(far[0]) and float(far[1].detach()) == pytest.approx(2)
+    (gradient,) = torch.autograd.grad(far[1], lost)
+    assert torch.equal(gradient[1], torch.tensor([0.0, 0, 1]))
 
 
 def test_inside_of_the_body_is_negative() -> None:
