@@ -21,7 +21,8 @@ from .errors import AvatarError
 from .frame import Frame
 from .mesh_file import Mesh
 from .methods import METHODS, load_method
-from .methods.base import QUALITIES, Cancelled, Model, SurfaceModel, quality_named
+from .methods.base import Model, SurfaceModel
+from .quality import QUALITIES, Cancelled, quality_named
 
 _HALF_ABOVE = 1 << 15  # tensors with more values are stored in half precision
 _MODEL, _BODY, _PREVIEW = "model.", "body.", "preview"

@@ -9,44 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from ..body import Body
 from ..camera import Camera
 from ..controls import Controls, ControlSchema
 from ..data.capture import Capture
-from ..errors import AvatarError
 from ..frame import Frame
 from ..mesh_file import Mesh
-
-
-class Cancelled(Exception):
-    """A render that was told to stop."""
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How much work a picture is worth.
-
-    step: metres between samples along a ray. scale: rendered pixels per pixel of the picture, a side; a whole
-    number above 1 smooths edges. stop: a ray ends when less than this share of light passes.
-    """
-
-    step: float
-    scale: float
-    stop: float
-
-
-QUALITIES = {
-    "draft": Quality(step=0.012, scale=0.5, stop=0.05),
-    "preview": Quality(step=0.008, scale=1.0, stop=0.01),
-    "final": Quality(step=0.008, scale=2.0, stop=0.005),
-}
-
-
-def quality_named(name: str) -> Quality:
-    """The preset; raises AvatarError that lists the presets."""
-    if name not in QUALITIES:
-        raise AvatarError(f"unknown quality '{name}'; choose one of {', '.join(QUALITIES)}")
-    return QUALITIES[name]
+from ..quality import Quality
 
 
 @dataclass(frozen=True)
@@ -106,16 +74,3 @@ class TrainableModel(Model, Protocol):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for Adam, each with its own `lr`."""
-
-
-__all__ = [
-    "QUALITIES",
-    "Body",
-    "Cancelled",
-    "Model",
-    "Quality",
-    "RayBatch",
-    "SurfaceModel",
-    "TrainableModel",
-    "quality_named",
-]

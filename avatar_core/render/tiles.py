@@ -9,7 +9,7 @@ import numpy as np
 
 from ..camera import Camera
 from ..frame import Frame
-from ..methods.base import Cancelled, Quality
+from ..quality import Cancelled, Quality
 
 _NEAR = 0.02  # metres; a body nearer than this to the camera plane is not bounded in the picture
 

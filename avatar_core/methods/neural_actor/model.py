@@ -16,9 +16,10 @@ from ...controls import Controls, ControlSchema
 from ...data.capture import Capture
 from ...frame import Frame
 from ...mesh_file import Mesh
+from ...quality import Quality
 from ...render.compositing import accumulate, weights
 from ...render.tiles import Watch
-from ..base import Quality, RayBatch
+from ..base import RayBatch
 from .config import Config
 from .field import Field, joint_spread
 from .losses import deformation_loss, pixel_means, ray_losses

@@ -13,9 +13,9 @@ from torch.nn.functional import normalize
 
 from ...camera import Camera
 from ...frame import EMPTY_DEPTH, Frame, srgb_to_linear
+from ...quality import Quality
 from ...render.compositing import accumulate, ranks, weights
 from ...render.tiles import Watch, render_tiles
-from ..base import Quality
 from .field import Field
 from .pose import PosedBody, mix, to_canonical
 

@@ -15,8 +15,9 @@ from ....camera import Camera
 from ....controls import Controls, ControlSchema
 from ....data.capture import Capture
 from ....frame import Frame
+from ....quality import Quality
 from ....render.tiles import Watch, render_tiles
-from ...base import Quality, RayBatch
+from ...base import RayBatch
 from .config import Config
 from .picture import Picture
 from .renderer import Renderer
