@@ -10,7 +10,7 @@ from . import __version__
 from .errors import AvatarError
 
 COMMANDS = {
-    "doctor": ("avatar_core.doctor", "what is installed, what is in use, and what to do about each lack"),
+    "doctor": ("avatar_core.commands.doctor", "what is installed, what is in use, and what to do about each lack"),
     "demo": (
         "blend_templates.demo.command",
         "make a scene, pose the shipped actor in it and render it in Blender",
@@ -19,10 +19,10 @@ COMMANDS = {
     "textures": ("training.textures", "make texture and normal maps of the body from a capture"),
     "train": ("training.cli", "train an actor from a capture"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
-    "render": ("avatar_core.render_command", "render an actor outside of Blender"),
-    "export": ("avatar_core.export_command", "write the posed surface of an actor as a mesh"),
-    "import": ("avatar_core.import_command", "make an actor of a checkpoint that one of the systems released"),
-    "inspect": ("avatar_core.inspect_command", "print what an .actor file says of itself"),
+    "render": ("avatar_core.commands.render", "render an actor outside of Blender"),
+    "export": ("avatar_core.commands.export", "write the posed surface of an actor as a mesh"),
+    "import": ("avatar_core.commands.import_checkpoint", "make an actor of a released checkpoint"),
+    "inspect": ("avatar_core.commands.inspect", "print what an .actor file says of itself"),
 }
 
 

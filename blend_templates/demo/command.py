@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from avatar_core.actor_file import read_header
 from avatar_core.body.joints import SMPL_JOINTS
+from avatar_core.commands.render import resolution
 from avatar_core.errors import AvatarError
 from avatar_core.quality import QUALITIES
-from avatar_core.render_command import resolution
 
 from .motion import FRAMES, demo_motion
 

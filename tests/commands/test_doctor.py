@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 
 import pytest
 
-from avatar_core import doctor
+from avatar_core.commands import doctor
 
 
 def report(capsys, *arguments: str) -> tuple[int, dict[str, str]]:

@@ -86,7 +86,7 @@ def test_an_orbit_goes_once_around(tiny_actor: Path, tmp_path: Path) -> None:
 
 
 def test_poses_and_camera_of_a_published_folder(tiny_actor: Path, tmp_path: Path) -> None:
-    folder = Path(__file__).parent / "data" / "reference" / "na_fixture"
+    folder = Path(__file__).parents[1] / "data" / "reference" / "na_fixture"
     done = avatar(
         *("render", str(tiny_actor), "--capture", str(folder), "--camera", "0002", "--quality", "draft"),
         *("--output", str(tmp_path)),

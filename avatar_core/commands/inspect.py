@@ -6,7 +6,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .actor_file import read_header
+from ..actor_file import read_header
 
 
 def add_arguments(parser: ArgumentParser) -> None:

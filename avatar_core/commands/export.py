@@ -5,10 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .actor import Actor
-from .errors import AvatarError
-from .mesh_file import write_ply
-from .render_command import add_shot_arguments, chosen_frames, read_shot_arguments
+from ..actor import Actor
+from ..errors import AvatarError
+from ..mesh_file import write_ply
+from .render import add_shot_arguments, chosen_frames, read_shot_arguments
 
 
 def add_arguments(parser: ArgumentParser) -> None:

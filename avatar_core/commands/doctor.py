@@ -15,8 +15,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from . import __version__
-from .errors import AvatarError
+from .. import __version__
+from ..errors import AvatarError
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_BLENDER = (4, 2)
@@ -101,7 +101,7 @@ def libraries() -> Iterator[Finding]:
 
 
 def kernels() -> Iterator[Finding]:
-    from .cuda import backend
+    from ..cuda import backend
 
     info = backend()
     yield Finding("kernels", f"{info.name}: {info.reason}", remedy=info.faster or "", needed=True)
@@ -138,7 +138,7 @@ def blenders() -> Iterator[Finding]:
 
 
 def demo_actor() -> Iterator[Finding]:
-    from .actor_file import read_header
+    from ..actor_file import read_header
 
     folder = importlib.import_module("blend_templates").__path__[0]
     actors = sorted(Path(folder, "actors").glob("*.actor"))
@@ -151,7 +151,7 @@ def demo_actor() -> Iterator[Finding]:
 
 def worker() -> Iterator[Finding]:
     """Starts the worker as Blender does and lets it answer."""
-    from .worker.client import Worker, WorkerError, python_command
+    from ..worker.client import Worker, WorkerError, python_command
 
     process = Worker(python_command(sys.executable))
     try:

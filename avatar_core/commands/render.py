@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .actor import QUALITIES, Actor
-from .errors import AvatarError
-from .frame import Frame, write_exr, write_image, write_png
-from .shots import Shot, capture_shot, motion_shot, read_shot, rest_shot
-from .video import PLANES, VideoWriter, picture_of
+from ..actor import QUALITIES, Actor
+from ..errors import AvatarError
+from ..frame import Frame, write_exr, write_image, write_png
+from ..shots import Shot, capture_shot, motion_shot, read_shot, rest_shot
+from ..video import PLANES, VideoWriter, picture_of
 
 _AROUND = 1.2  # metres before and behind the body that the depth picture spans
 
