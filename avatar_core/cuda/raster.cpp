@@ -1,55 +1,57 @@
 // CPU shells of the rasteriser. Faces are boxed once; then each thread draws all faces into rows of its own, in their
-// order, so that the result does not depend on the number of threads.
+// order, so that the result does not depend on the number of threads. Many faces are set up at once, and many pixels of
+// a face are tested at once: loops over LANES become vector instructions.
 #include "raster.h"
 
-static const int LANES = 16;  // pixels tested at once
-static const int WIDE = 32;  // columns of a box from which on a row's ends are computed first
+static const int SIDE = 4;            // of the tile of pixels that is tested at once
+static const int LANES = SIDE * SIDE;  // pixels of a tile; faces set up at once
 
-static const float* corner(const float* positions, const i64* faces, i64 face, int k) {
-  return positions + 3 * faces[3 * face + k];
-}
-
-// boxes[F][4]; all zero for a face that covers no pixel.
+// boxes[F][4], see raster_box.
 AC_API void raster_boxes(const float* positions, const i64* faces, i32 width, i32 height, i32* boxes, i64 begin,
                          i64 end) {
-  for (i64 f = begin; f < end; ++f) {
-    i32* box = boxes + 4 * f;
-    const float *a = corner(positions, faces, f, 0), *b = corner(positions, faces, f, 1);
-    if (!raster_box(a, b, corner(positions, faces, f, 2), width, height, box)) box[0] = box[1] = box[2] = box[3] = 0;
+  for (i64 first = begin; first < end; first += LANES) {
+    int count = end - first < LANES ? (int)(end - first) : LANES;
+    RasterCorners<LANES> corners = {};
+    i32 box[4][LANES];
+    for (int n = 0; n < count; ++n) raster_take(positions, faces + 3 * (first + n), n, &corners);
+    for (int n = 0; n < LANES; ++n) raster_box(corners, n, width, height, box);
+    for (int n = 0; n < count; ++n)
+      for (int d = 0; d < 4; ++d) boxes[4 * (first + n) + d] = box[d][n];
   }
 }
 
-// Narrows the columns [x0, x1) to those between the edges' crossings with the row, with a column to spare.
-static void narrow(const RasterFace& face, const double* row, i32* x0, i32* x1) {
+// False if the tile with its first pixel at (x, y) lies wholly beyond an edge. Weights rise or fall with x and with y,
+// also as they are rounded, so one of the tile's corners has each edge's greatest.
+static bool touches(const RasterFace& face, i32 x, i32 y) {
+  bool all = true;
   for (int i = 0; i < 3; ++i) {
-    double slope = face.edge[i][0], crossing = -row[i] / slope - 0.5;
-    if (slope > 0 && crossing > *x0) *x0 = raster_clamp(crossing, *x1);
-    if (slope < 0 && crossing < *x1 - 2) *x1 = raster_clamp(crossing + 2, *x1);
+    i32 far_x = face.edge[i][0][0] > 0 ? x + SIDE - 1 : x, far_y = face.edge[i][1][0] > 0 ? y + SIDE - 1 : y;
+    all &= raster_weight(face, i, far_x, far_y) > face.least[i][0];
   }
+  return all;
 }
 
-static void draw(const RasterFace& face, i64 id, const i32* box, i32 y, i32 width, i64* face_id, float* bary,
-                 float* inverse) {
-  double row[3];
-  for (int i = 0; i < 3; ++i) row[i] = raster_row(face.edge[i], y);
-  i32 x0 = box[0], x1 = box[1];
-  if (x1 - x0 > WIDE) narrow(face, row, &x0, &x1);
-  for (i32 x = x0; x < x1; x += LANES) {
-    double w0[LANES], w1[LANES], w2[LANES], nearness[LANES];
-    for (int k = 0; k < LANES; ++k) {
-      w0[k] = raster_weight(face.edge[0], row[0], x + k);
-      w1[k] = raster_weight(face.edge[1], row[1], x + k);
-      w2[k] = raster_weight(face.edge[2], row[2], x + k);
-      nearness[k] = raster_inverse_depth(face, w0[k], w1[k], w2[k]);
-    }
-    int count = x1 - x < LANES ? x1 - x : LANES;
-    for (int k = 0; k < count; ++k) {
-      i64 at = (i64)y * width + x + k;
-      if (!((float)nearness[k] > inverse[at])) continue;
-      inverse[at] = (float)nearness[k];
-      face_id[at] = id;
-      raster_barycentrics(w0[k], w1[k], w2[k], bary + 3 * at);
-    }
+// Draws the part of a tile that lies before column x_end and row y_end.
+static void draw(const RasterFace& face, i64 id, i32 x, i32 y, i32 x_end, i32 y_end, i32 width, i64* face_id,
+                 float* bary, float* inverse) {
+  double w0[LANES], w1[LANES], w2[LANES];
+  float nearness[LANES];
+  u32 covered = 0;
+  for (int k = 0; k < LANES; ++k) {
+    i32 at_x = x + k % SIDE, at_y = y + k / SIDE;
+    w0[k] = raster_weight(face, 0, at_x, at_y);
+    w1[k] = raster_weight(face, 1, at_x, at_y);
+    w2[k] = raster_weight(face, 2, at_x, at_y);
+    nearness[k] = (float)raster_inverse_depth(face, w0[k], w1[k], w2[k]);
+    covered |= (nearness[k] > 0) & (at_x < x_end) & (at_y < y_end) ? 1u << k : 0;
+  }
+  for (; covered; covered &= covered - 1) {
+    int k = __builtin_ctz(covered);
+    i64 at = (i64)(y + k / SIDE) * width + x + k % SIDE;
+    if (!(nearness[k] > inverse[at])) continue;
+    inverse[at] = nearness[k];
+    face_id[at] = id;
+    raster_barycentrics(w0[k], w1[k], w2[k], bary + 3 * at);
   }
 }
 
@@ -61,14 +63,27 @@ AC_API void raster_rows(const float* positions, const i64* faces, const i32* box
     bary[3 * at] = bary[3 * at + 1] = bary[3 * at + 2] = 0;
     depth[at] = 0;  // holds 1 / depth until the end
   }
-  for (i64 f = 0; f < count; ++f) {
-    const i32* box = boxes + 4 * f;
-    i32 first = box[2] > begin ? box[2] : (i32)begin, last = box[3] < end ? box[3] : (i32)end;
-    if (first >= last) continue;
-    RasterFace face;
-    const float *a = corner(positions, faces, f, 0), *b = corner(positions, faces, f, 1);
-    if (!raster_setup(a, b, corner(positions, faces, f, 2), &face)) continue;
-    for (i32 y = first; y < last; ++y) draw(face, f, box, y, width, face_id, bary, depth);
+  i64 id[LANES];
+  RasterCorners<LANES> corners = {};
+  RasterFaces<LANES> ready;
+  for (i64 f = 0; f < count;) {
+    int found = 0;
+    for (; f < count && found < LANES; ++f)
+      if (boxes[4 * f + 2] < end && boxes[4 * f + 3] > begin) {
+        raster_take(positions, faces + 3 * f, found, &corners);
+        id[found++] = f;
+      }
+    for (int n = 0; n < LANES; ++n) raster_setup(corners, n, &ready);
+    for (int n = 0; n < found; ++n) {
+      if (ready.scale[n] == 0) continue;
+      RasterFace face = raster_pick(ready, n);
+      const i32* box = boxes + 4 * id[n];
+      i32 first = box[2] > begin ? box[2] : (i32)begin, last = box[3] < end ? box[3] : (i32)end;
+      bool wide = box[1] - box[0] > 4 * SIDE;  // else it costs less to draw a tile than to ask whether to
+      for (i32 y = first; y < last; y += SIDE)
+        for (i32 x = box[0]; x < box[1]; x += SIDE)
+          if (!wide || touches(face, x, y)) draw(face, id[n], x, y, box[1], last, width, face_id, bary, depth);
+    }
   }
   for (i64 at = begin * width; at < end * width; ++at) depth[at] = 1 / depth[at];
 }
@@ -78,12 +93,9 @@ AC_API void raster_backward(const float* positions, const i64* faces, const i64*
                             const float* depth, const float* grad_bary, const float* grad_depth, float* out, i64 begin,
                             i64 end) {
   for (i64 at = begin; at < end; ++at) {
-    i64 f = face_id[at];
     RasterFace face;
     out[3 * at] = out[3 * at + 1] = out[3 * at + 2] = 0;
-    if (f < 0) continue;
-    const float *a = corner(positions, faces, f, 0), *b = corner(positions, faces, f, 1);
-    if (!raster_setup(a, b, corner(positions, faces, f, 2), &face)) continue;
+    if (face_id[at] < 0 || !raster_load(positions, faces + 3 * face_id[at], &face)) continue;
     raster_gradient(face, bary + 3 * at, depth[at], grad_bary + 3 * at, grad_depth[at], out + 3 * at);
   }
 }

@@ -2,23 +2,20 @@
 // order like their bits, and of faces at one depth the first wins, as on the CPU.
 #include "raster.h"
 
-__device__ static bool setup(const float* positions, const i64* faces, i64 f, RasterFace* face) {
-  const i64* v = faces + 3 * f;
-  return raster_setup(positions + 3 * v[0], positions + 3 * v[1], positions + 3 * v[2], face);
-}
-
 // A block a face (32 columns by 4 rows of threads). keys[H][W] start at zero.
 extern "C" __global__ void raster_draw(const float* positions, const i64* faces, i32 width, i32 height, u64* keys) {
   i64 f = blockIdx.x;
-  const i64* v = faces + 3 * f;
-  i32 box[4];
+  i32 box[4][1];
+  RasterCorners<1> corners;
   RasterFace face;
-  if (!raster_box(positions + 3 * v[0], positions + 3 * v[1], positions + 3 * v[2], width, height, box)) return;
-  if (!setup(positions, faces, f, &face)) return;
-  for (i32 y = box[2] + threadIdx.y; y < box[3]; y += blockDim.y)
-    for (i32 x = box[0] + threadIdx.x; x < box[1]; x += blockDim.x) {
+  raster_take(positions, faces + 3 * f, 0, &corners);
+  raster_box(corners, 0, width, height, box);
+  raster_setup(corners, 0, &face);
+  if (face.scale[0] == 0) return;
+  for (i32 y = box[2][0] + threadIdx.y; y < box[3][0]; y += blockDim.y)
+    for (i32 x = box[0][0] + threadIdx.x; x < box[1][0]; x += blockDim.x) {
       double w[3];
-      for (int i = 0; i < 3; ++i) w[i] = raster_weight(face.edge[i], raster_row(face.edge[i], y), x);
+      for (int i = 0; i < 3; ++i) w[i] = raster_weight(face, i, x, y);
       float inverse = (float)raster_inverse_depth(face, w[0], w[1], w[2]);
       if (inverse > 0) atomicMax(keys + (i64)y * width + x, (u64)__float_as_uint(inverse) << 32 | (u32)~(u32)f);
     }
@@ -33,11 +30,10 @@ extern "C" __global__ void raster_resolve(const float* positions, const i64* fac
   bary[3 * at] = bary[3 * at + 1] = bary[3 * at + 2] = 0;
   depth[at] = 1 / __uint_as_float((u32)(keys[at] >> 32));
   u32 f = ~(u32)keys[at];
-  if (keys[at] == 0 || !setup(positions, faces, f, &face)) return;
+  if (keys[at] == 0 || !raster_load(positions, faces + 3 * (i64)f, &face)) return;
   face_id[at] = f;
   double w[3];
-  for (int i = 0; i < 3; ++i)
-    w[i] = raster_weight(face.edge[i], raster_row(face.edge[i], (i32)(at / width)), (i32)(at % width));
+  for (int i = 0; i < 3; ++i) w[i] = raster_weight(face, i, (i32)(at % width), (i32)(at / width));
   raster_barycentrics(w[0], w[1], w[2], bary + 3 * at);
 }
 
@@ -48,7 +44,7 @@ extern "C" __global__ void raster_backward(const float* positions, const i64* fa
   if (at >= pixels) return;
   RasterFace face;
   out[3 * at] = out[3 * at + 1] = out[3 * at + 2] = 0;
-  if (face_id[at] < 0 || !setup(positions, faces, face_id[at], &face)) return;
+  if (face_id[at] < 0 || !raster_load(positions, faces + 3 * face_id[at], &face)) return;
   raster_gradient(face, bary + 3 * at, depth[at], grad_bary + 3 * at, grad_depth[at], out + 3 * at);
 }
 

@@ -200,7 +200,7 @@ class _Rasterise(torch.autograd.Function):
             boxes = torch.empty(count, 4, dtype=torch.int32)
             shared = pointer(positions), pointer(faces)
             sides = ctypes.c_int(width), ctypes.c_int(height)
-            parallel(kernels().raster_boxes, (*shared, *sides, pointer(boxes)), count)
+            parallel(kernels().raster_boxes, (*shared, *sides, pointer(boxes)), count, least=1 << 15)
             arguments = *shared, pointer(boxes), ctypes.c_longlong(count), sides[0]
             outputs = pointer(face), pointer(bary), pointer(depth)
             parallel(kernels().raster_rows, (*arguments, *outputs), height, least=16)
