@@ -4,9 +4,5 @@
 extern "C" __global__ void closest_query(const Node* nodes, const Leaf* leaves, const float* points, float reach2,
                                          float* distance2, i64* face, float* bary, i64 count) {
   i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x;
-  if (i >= count) return;
-  Hit hit = tree_closest(nodes, leaves, points + 3 * i, reach2);
-  distance2[i] = hit.distance2;
-  face[i] = hit.face;
-  bary[3 * i] = 1 - hit.u - hit.v, bary[3 * i + 1] = hit.u, bary[3 * i + 2] = hit.v;
+  if (i < count) put_hit(tree_closest(nodes, leaves, points + 3 * i, reach2), i, distance2, face, bary);
 }

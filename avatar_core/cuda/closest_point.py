@@ -6,6 +6,7 @@ import ctypes
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,13 +16,7 @@ from .threads import parallel, thread_count
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-_CANDIDATES = (
-    8,
-    32,
-    128,
-    512,
-    2048,
-)  # triangles tried per point by the reference, widened until the answer is proved
+_CANDIDATES = (8, 32, 128, 512, 2048)  # triangles tried per point by the reference, until the answer is proved
 _CUTS = 4  # times that a large triangle is cut into four
 _CHUNK = 16384
 _BLOCK = 128  # CUDA threads
@@ -43,8 +38,7 @@ class TriangleBVH:
             raise ValueError(f"faces must be [F, 3] integers with F > 0, got {tuple(faces.shape)} {faces.dtype}")
         if vertices.device.type != "cpu" or faces.device.type != "cpu":
             raise ValueError("the closest point is computed on the CPU; move vertices and faces there")
-        if not bool(torch.isfinite(vertices).all()):
-            raise ValueError("vertices must be finite")
+        _check_finite(vertices)
         if int(faces.min()) < 0 or int(faces.max()) >= len(vertices):
             raise ValueError(f"faces point outside of the {len(vertices)} vertices")
         self.vertices, self.faces = vertices.contiguous(), faces.contiguous()
@@ -55,22 +49,21 @@ class TriangleBVH:
 
     def closest(self, points: Tensor, reach: float = torch.inf) -> tuple[Tensor, Tensor, Tensor]:
         """For points [N, 3] float32: squared distance [N] (m^2), face [N] int64, barycentrics [N, 3] of the closest
-        point. A point that is not a number, or farther than `reach` metres from the mesh, gets face 0 and an infinite
-        distance; a small reach is faster."""
+        point. A point that is not a number, or not nearer than `reach` metres to the mesh, gets face 0 and an infinite
+        distance; a small reach is faster, and so are points in an order in which neighbours follow each other.
+
+        Distances and barycentrics are differentiable with respect to the points and the mesh's vertices, where those
+        require gradients. Raises ValueError."""
         if points.dim() != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
             raise ValueError(f"points must be [N, 3] float32, got {tuple(points.shape)} {points.dtype}")
-        points = points.detach().contiguous()
-        if not self.answers(points):
-            found = self._reference(points.cpu())
-            distance2, face, bary = (part.to(points.device) for part in found)
-        else:
-            count, bound = len(points), min(reach * reach, _FAR_AWAY)
-            distance2, bary = points.new_empty(count), points.new_empty(count, 3)
-            face = torch.empty(count, dtype=torch.int64, device=points.device)
-            self.query("closest_point", "closest_query", (points, bound, distance2, face, bary), count)
-        lost = (face < 0) | (distance2 >= reach * reach)
-        bary[lost] = bary.new_tensor([1.0, 0.0, 0.0])
-        return distance2.masked_fill(lost, torch.inf), face.masked_fill(lost, 0), bary
+        search = self._search if self.answers(points) else self._reference
+        distance2, face, bary = search(points.detach().contiguous(), reach)
+        if not (torch.is_grad_enabled() and (points.requires_grad or self.vertices.requires_grad)):
+            return distance2, face, bary
+        lost = torch.isinf(distance2)
+        corners = self.vertices[self.faces].to(points.device)[face]
+        distance2, _, bary = closest_of(points.masked_fill(lost[:, None], 0)[:, None], corners[:, None])
+        return distance2.masked_fill(lost, torch.inf), face, bary
 
     def refit(self, vertices: Tensor) -> None:
         """Moves the mesh to other vertices [V, 3] of the same faces: much faster than a new tree, which answers faster
@@ -80,9 +73,8 @@ class TriangleBVH:
                 f"vertices must be {tuple(self.vertices.shape)} float32 on the CPU, got {tuple(vertices.shape)} "
                 f"{vertices.dtype} on {vertices.device}"
             )
-        if not bool(torch.isfinite(vertices).all()):
-            raise ValueError("vertices must be finite")
-        self.vertices = vertices.detach().contiguous()
+        _check_finite(vertices)
+        self.vertices = vertices.contiguous()
         self.__dict__.pop("_pieces", None)
         self._copies.clear()
         if self._native is not None:
@@ -111,18 +103,17 @@ class TriangleBVH:
 
     def _build(self, native: ctypes.CDLL) -> None:
         count = len(self.faces)
-        for name in ("closest_node_bytes", "closest_leaf_bytes", "closest_build"):
+        for name in ("closest_node_bytes", "closest_leaf_bytes", "closest_primitive_bytes", "closest_build"):
             getattr(native, name).restype = ctypes.c_longlong
         self._nodes = torch.empty(count * native.closest_node_bytes(), dtype=torch.uint8)
         self._leaves = torch.empty(count * native.closest_leaf_bytes(), dtype=torch.uint8)
-        boxes, order = torch.empty(count, 6), torch.empty(count, dtype=torch.int32)
+        primitives = torch.empty(count * native.closest_primitive_bytes(), dtype=torch.uint8)
         self._faces32 = self.faces.to(torch.int32)
         built = native.closest_build(
             pointer(self.vertices),
             pointer(self._faces32),
             ctypes.c_longlong(count),
-            pointer(boxes),
-            pointer(order),
+            pointer(primitives),
             pointer(self._nodes),
             pointer(self._leaves),
         )
@@ -130,13 +121,21 @@ class TriangleBVH:
         self._nodes = self._nodes[: self._node_count * native.closest_node_bytes()].clone()
         self._leaves = self._leaves[: leaves * native.closest_leaf_bytes()].clone()
 
+    def _search(self, points: Tensor, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+        """`closest` by the kernel."""
+        count, reach2 = len(points), min(reach * reach, _FAR_AWAY)
+        distance2, bary = points.new_empty(count), points.new_empty(count, 3)
+        face = torch.empty(count, dtype=torch.int64, device=points.device)
+        self.query("closest_point", "closest_query", (points, reach2, distance2, face, bary), count)
+        return distance2, face, bary
+
     @cached_property
     def _pieces(self) -> tuple[cKDTree, Tensor, float]:
         """For the reference: a tree of the centres of triangles of even size, large ones cut up; the face of each
         piece; and the largest distance from a piece's centre to its corners."""
         from scipy.spatial import cKDTree
 
-        corners, face = self.vertices[self.faces], torch.arange(len(self.faces))
+        corners, face = self.vertices.detach()[self.faces], torch.arange(len(self.faces))
         limit = _radii(corners).median()
         for _ in range(_CUTS):
             large = _radii(corners) > limit
@@ -144,11 +143,13 @@ class TriangleBVH:
             face = torch.cat([face[~large], face[large].repeat_interleave(4)])
         return cKDTree(corners.mean(1).numpy()), face, float(_radii(corners).max())
 
-    def _reference(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Candidates are the triangles with the nearest pieces. Their best is proved when it is not farther than the
-        farthest piece's centre minus the largest radius; the rest is asked again with more candidates."""
+    def _reference(self, points: Tensor, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+        """`closest` on the CPU without a kernel. Candidates are the triangles with the nearest pieces. Their best is
+        proved when it is not farther than the farthest piece's centre minus the largest radius; the rest is asked again
+        with more candidates."""
         tree, faces, radius = self._pieces
-        corners = self.vertices[self.faces]
+        device, points = points.device, points.cpu()
+        corners = self.vertices.detach()[self.faces]
         distance2 = torch.full((len(points),), torch.inf)
         face = torch.full((len(points),), -1)
         bary = torch.zeros(len(points), 3)
@@ -167,7 +168,15 @@ class TriangleBVH:
             todo = torch.cat(open_parts) if open_parts else todo
             if todo.numel() == 0 or count == len(faces):
                 break
-        return distance2, face, bary
+        lost = (face < 0) | (distance2 >= reach * reach)
+        bary[lost] = bary.new_tensor([1.0, 0.0, 0.0])
+        distance2.masked_fill_(lost, torch.inf), face.masked_fill_(lost, 0)
+        return distance2.to(device), face.to(device), bary.to(device)
+
+
+def _check_finite(vertices: Tensor) -> None:
+    if not np.isfinite(vertices.detach().numpy()).all():  # NumPy: no threads to wait for
+        raise ValueError("vertices must be finite")
 
 
 def _radii(corners: Tensor) -> Tensor:

@@ -4,9 +4,7 @@
 AC_API void ray_cast(const void* nodes, const void* leaves, const float* origins, const float* directions, float near,
                      float far, float* t, i64* face, float* bary, i64 begin, i64 end) {
   for (i64 i = begin; i < end; ++i) {
-    RayHit hit =
-        tree_cast((const Node*)nodes, (const Leaf*)leaves, origins + 3 * i, directions + 3 * i, near, far);
-    t[i] = hit.t, face[i] = hit.face;
-    bary[3 * i] = 1 - hit.u - hit.v, bary[3 * i + 1] = hit.u, bary[3 * i + 2] = hit.v;
+    const float *origin = origins + 3 * i, *direction = directions + 3 * i;
+    put_ray_hit(tree_cast((const Node*)nodes, (const Leaf*)leaves, origin, direction, near, far), i, t, face, bary);
   }
 }

@@ -6,7 +6,5 @@ extern "C" __global__ void ray_cast(const Node* nodes, const Leaf* leaves, const
                                     i64 rays) {
   i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x;
   if (i >= rays) return;
-  RayHit hit = tree_cast(nodes, leaves, origins + 3 * i, directions + 3 * i, near, far);
-  t[i] = hit.t, face[i] = hit.face;
-  bary[3 * i] = 1 - hit.u - hit.v, bary[3 * i + 1] = hit.u, bary[3 * i + 2] = hit.v;
+  put_ray_hit(tree_cast(nodes, leaves, origins + 3 * i, directions + 3 * i, near, far), i, t, face, bary);
 }

@@ -34,55 +34,71 @@ AC_HD void leaf_cast(const Leaf& leaf, const float* o, const float* d, float nea
   }
 }
 
-// Where the ray enters each child's box, or FAR_AWAY. inverse: 1 / direction, 0 along axes that the ray is parallel to:
-// there it is inside of the slab everywhere, borders included, or nowhere.
-AC_HD void node_entries(const Node& node, const float* o, const float* inverse, float near, float far, float* entry) {
+// A ray as boxes see it: along each axis it enters a slab at the plane x after (x - near) inverse and leaves it after
+// (x - far) inverse; from origins a hair apart, so that rounding makes boxes larger, never smaller. Parallel to an axis the
+// inverse is so large that it is inside of a slab everywhere, borders included, or nowhere.
+struct BoxRay {
+  float near[3], far[3], inverse[3];
+};
+
+AC_HD BoxRay box_ray(const float* o, const float* d) {
+  BoxRay ray;
+  for (int k = 0; k < 3; ++k) {
+    float size = d[k] < 0 ? -d[k] : d[k];
+    float hair = 1e-6f * (o[k] < 0 ? -o[k] : o[k]) + 1e-12f;
+    ray.inverse[k] = size > RAY_FLAT ? 1.0f / d[k] : FAR_AWAY;
+    ray.near[k] = ray.inverse[k] > 0 ? o[k] + hair : o[k] - hair;
+    ray.far[k] = ray.inverse[k] > 0 ? o[k] - hair : o[k] + hair;
+  }
+  return ray;
+}
+
+// Where the ray enters each child's box, or FAR_AWAY. An unused child is left before it is entered.
+AC_HD void node_entries(const Node& node, const BoxRay& ray, float near, float far, float* entry) {
+  const float *first[3], *last[3];
+  for (int d = 0; d < 3; ++d) {
+    bool up = ray.inverse[d] > 0;
+    first[d] = up ? node.low[d] : node.high[d], last[d] = up ? node.high[d] : node.low[d];
+  }
   for (int i = 0; i < WIDE; ++i) {
-    float low = near, high = far;
-    for (int d = 0; d < 3; ++d) {
-      float one = (node.low[d][i] - o[d]) * inverse[d], two = (node.high[d][i] - o[d]) * inverse[d];
-      bool parallel = inverse[d] == 0;
-      one = parallel ? (node.low[d][i] <= o[d] ? -FAR_AWAY : FAR_AWAY) : one;
-      two = parallel ? (node.high[d][i] >= o[d] ? FAR_AWAY : -FAR_AWAY) : two;
-      low = ac_max(low, ac_min(one, two)), high = ac_min(high, ac_max(one, two));
-    }
-    bool used = node.low[0][i] <= node.high[0][i];
-    entry[i] = used && low <= high * 1.000001f + 1e-7f ? low : FAR_AWAY;
+    float enter = near, leave = far;
+    enter = ac_max(enter, (first[0][i] - ray.near[0]) * ray.inverse[0]);
+    enter = ac_max(enter, (first[1][i] - ray.near[1]) * ray.inverse[1]);
+    enter = ac_max(enter, (first[2][i] - ray.near[2]) * ray.inverse[2]);
+    leave = ac_min(leave, (last[0][i] - ray.far[0]) * ray.inverse[0]);
+    leave = ac_min(leave, (last[1][i] - ray.far[1]) * ray.inverse[1]);
+    leave = ac_min(leave, (last[2][i] - ray.far[2]) * ray.inverse[2]);
+    entry[i] = enter <= ac_max(leave * 1.000001f, leave * 0.999999f) ? enter : FAR_AWAY;
   }
 }
 
 // The first hit with near <= t < far; face -1 if there is none, or the ray is not finite or has no direction.
 AC_HD RayHit tree_cast(const Node* nodes, const Leaf* leaves, const float* o, const float* d, float near, float far) {
   RayHit hit = {far, 0, 0, -1};
-  float inverse[3], size = 0;
-  for (int k = 0; k < 3; ++k) {
-    bool parallel = (d[k] < 0 ? -d[k] : d[k]) <= RAY_FLAT;
-    inverse[k] = parallel ? 0.0f : 1.0f / d[k];
-    size += d[k] * d[k] + 0 * o[k];
-  }
+  float size = 0;
+  for (int k = 0; k < 3; ++k) size += d[k] * d[k] + 0 * o[k];
   if (!(size > 0 && size < FAR_AWAY)) return hit;
-  i32 stack[STACK];
-  float reach[STACK];
-  int top = 1;
-  stack[0] = 0, reach[0] = near;
-  while (top) {
-    --top;
-    if (reach[top] > hit.t) continue;
-    i32 index = stack[top];
+  BoxRay ray = box_ray(o, d);
+  Stack stack;
+  stack.index[0] = 0, stack.reach[0] = near, stack.count = 1;
+  while (stack.count) {
+    i32 index = stack.index[--stack.count];
+    if (stack.reach[stack.count] > hit.t) continue;
     if (index < 0) {
       leaf_cast(leaves[~index], o, d, near, hit);
-      continue;
-    }
-    float entry[WIDE];
-    node_entries(nodes[index], o, inverse, near, hit.t, entry);
-    int base = top;
-    for (int i = 0; i < WIDE; ++i) {
-      if (!(entry[i] < FAR_AWAY)) continue;
-      int place = top++;  // insertion sort: the nearest child on top
-      for (; place > base && reach[place - 1] < entry[i]; --place)
-        stack[place] = stack[place - 1], reach[place] = reach[place - 1];
-      stack[place] = nodes[index].child[i], reach[place] = entry[i];
+    } else {
+      float entry[WIDE];
+      node_entries(nodes[index], ray, near, hit.t, entry);
+      push_children(stack, nodes[index], entry, FAR_AWAY);
     }
   }
   return hit;
+}
+
+// What a query returns for its i-th ray.
+AC_HD void put_ray_hit(const RayHit& hit, i64 i, float* t, i64* face, float* bary) {
+  bool found = hit.face >= 0;
+  t[i] = found ? hit.t : INFINITELY_FAR;
+  face[i] = hit.face;
+  bary[3 * i] = found ? 1 - hit.u - hit.v : 0, bary[3 * i + 1] = hit.u, bary[3 * i + 2] = hit.v;
 }

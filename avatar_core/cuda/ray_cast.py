@@ -40,15 +40,13 @@ def cast_rays(
             f"{len(directions)} on {directions.device}"
         )
     origins, directions = origins.detach().contiguous(), directions.detach().contiguous()
+    if not mesh.answers(origins):
+        return cast_rays_reference(mesh, origins, directions, near, far)
     count = len(origins)
-    if mesh.answers(origins):
-        t, bary = origins.new_empty(count), origins.new_empty(count, 3)
-        face = torch.empty(count, dtype=torch.int64, device=origins.device)
-        mesh.query("ray_cast", "ray_cast", (origins, directions, near, min(far, 1e30), t, face, bary), count)
-    else:
-        t, face, bary = cast_rays_reference(mesh, origins, directions, near, far)
-    missed = face < 0
-    return RayHits(t.masked_fill(missed, torch.inf), face, bary.masked_fill(missed[:, None], 0))
+    t, bary = origins.new_empty(count), origins.new_empty(count, 3)
+    face = torch.empty(count, dtype=torch.int64, device=origins.device)
+    mesh.query("ray_cast", "ray_cast", (origins, directions, near, min(far, 1e30), t, face, bary), count)
+    return RayHits(t, face, bary)
 
 
 def cast_rays_reference(
@@ -70,8 +68,9 @@ def cast_rays_reference(
         inside &= (t >= near) & (t < far) & torch.isfinite(d).all(-1) & torch.isfinite(o).all(-1)
         best, face = t.masked_fill(~inside, torch.inf).min(1)
         row = torch.arange(len(face), device=face.device)
-        bary = torch.stack([1 - u - v, u, v], -1)[row, face]
-        parts.append((best, face.masked_fill(torch.isinf(best), -1), bary))
+        missed = torch.isinf(best)
+        bary = torch.stack([1 - u - v, u, v], -1)[row, face].masked_fill(missed[:, None], 0)
+        parts.append((best, face.masked_fill(missed, -1), bary))
     if not parts:
         return RayHits(origins.new_empty(0), torch.empty(0, dtype=torch.int64), origins.new_empty(0, 3))
     return RayHits(*(torch.cat(column) for column in zip(*parts)))

@@ -47,11 +47,13 @@ class PseudoNormals:
 
 
 def signed_distance(mesh: TriangleBVH, normals: PseudoNormals, points: Tensor) -> Tensor:
-    """[N] metres, negative inside; differentiable with respect to points [N, 3] float32. A point that is not a number
-    is infinitely far. `normals` are those of the mesh as it stands, on the points' device."""
-    distance2, face, bary = mesh.closest(points)
+    """[N] metres, negative inside; differentiable with respect to points [N, 3] float32 and the mesh's vertices. A
+    point that is not a number is infinitely far. `normals` are those of the mesh as it stands, on the points' device.
+    Of an open mesh a point is inside where it lies behind the surface that is closest."""
     with torch.no_grad():
-        closest = (mesh.vertices.to(points)[mesh.faces.to(face)[face]] * bary[..., None]).sum(1)
+        distance2, face, bary = mesh.closest(points)
+    closest = (mesh.vertices.to(points.device)[mesh.faces.to(face.device)[face]] * bary[..., None]).sum(1)
+    with torch.no_grad():
         offset = points - closest
         normal = normals.at(face, bary)
         side = torch.where((offset * normal).sum(1) < 0, -1.0, 1.0)

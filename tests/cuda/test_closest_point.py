@@ -55,6 +55,50 @@ def test_what_is_no_number_is_infinitely_far(make) -> None:
     assert make(*soup(20, 3)).closest(points[:0])[0].numel() == 0
 
 
+@pytest.mark.parametrize("make", [TriangleBVH, without_compiler])
+def test_gradients_are_those_of_brute_force(make) -> None:
+    """Of the squared distance and of the place, with respect to points and vertices: inside of faces, on edges, at
+    corners."""
+    vertices, triangles = soup(40, 7)
+    points = torch.rand(300, 3, generator=torch.Generator().manual_seed(1)) * 3 - 1
+    weight = torch.randn(300, 4, generator=torch.Generator().manual_seed(2))
+
+    def gradients(search, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+        v, p = vertices.to(dtype).requires_grad_(), points.to(dtype).requires_grad_()
+        distance2, face, bary = search(v, p)
+        place = (v[triangles[face]] * bary[..., None]).sum(1)
+        loss = (torch.cat([distance2[:, None], place], 1) * weight).sum()
+        return torch.autograd.grad(loss, (p, v))
+
+    found = gradients(lambda v, p: make(v, triangles).closest(p), torch.float32)
+    wanted = gradients(lambda v, p: closest_of(p[:, None], v[triangles][None]), torch.float64)
+    for one, two in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, two.float(), atol=1e-3, rtol=1e-3)
+
+
+def test_a_lost_point_has_no_gradient() -> None:
+    vertices, triangles = soup(20, 3)
+    points = torch.tensor([[float("nan"), 0, 0], [0.5, 0.5, 2], [0, 0, 9]], requires_grad=True)
+    distance2, _, bary = TriangleBVH(vertices.requires_grad_(), triangles).closest(points, reach=5)
+    assert torch.isinf(distance2[[0, 2]]).all()
+    for gradient in torch.autograd.grad(distance2[1] + bary.sum(), (points, vertices)):
+        assert torch.isfinite(gradient).all()
+
+
+def test_a_point_has_one_answer_whatever_the_others_and_the_threads(monkeypatch) -> None:
+    """On corners and edges too, where several faces are equally near."""
+    body = load_body()
+    vertices, faces = torch.tensor(body.vertices), torch.tensor(body.faces)
+    points = torch.cat([vertices, vertices[faces[:, :2]].mean(1)])
+    mesh = TriangleBVH(vertices, faces)
+    order = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))
+    for one, other in zip(mesh.closest(points), mesh.closest(points[order]), strict=True):
+        assert torch.equal(one[order], other)
+    monkeypatch.setattr("avatar_core.cuda.threads.thread_count", lambda: 1)
+    for one, other in zip(mesh.closest(points[order]), mesh.closest(points), strict=True):
+        assert torch.equal(one, other[order])
+
+
 @pytest.mark.parametrize(
     "vertices, faces, words",
     [

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from avatar_core.body import load_body
-from avatar_core.cuda.closest_point import TriangleBVH
+from avatar_core.cuda.closest_point import TriangleBVH, closest_of
 from avatar_core.cuda.ray_cast import cast_rays, cast_rays_reference
 from avatar_core.cuda.signed_distance import PseudoNormals, signed_distance
 
@@ -115,6 +115,29 @@ def test_a_refitted_tree_is_as_good_as_a_new_one() -> None:
             mesh.refit(wrong)
 
 
+@pytest.mark.parametrize("shape", ["point", "line", "plane"])
+def test_a_mesh_may_collapse_and_come_back(shape: str) -> None:
+    """What is refitted to less than a volume still answers, exactly, and nothing of it stays behind."""
+    vertices, faces = soup(300, 6)
+    flat = vertices * torch.tensor({"point": [0.0, 0, 0], "line": [1.0, 0, 0], "plane": [1.0, 0, 1]}[shape]) + 0.25
+    points = torch.rand(300, 3, generator=torch.Generator().manual_seed(2)) * 3 - 1
+    mesh = TriangleBVH(vertices, faces)
+    before = mesh.closest(points)
+    mesh.refit(flat)
+    exact = closest_of(points[:, None].double(), flat[faces].double()[None])[0]
+    torch.testing.assert_close(mesh.closest(points)[0].sqrt(), exact.sqrt().float(), atol=1e-5, rtol=1e-5)
+    rays = random_rays(300, 3)
+    found, wanted = cast_rays(mesh, *rays), cast_rays_reference(mesh, *rays)
+    assert (torch.isinf(found.t) == torch.isinf(wanted.t)).float().mean() > 0.98
+    for wrong in (torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="finite"):
+            mesh.refit(torch.where(torch.arange(len(flat))[:, None] == 7, wrong, flat))
+    torch.testing.assert_close(mesh.closest(points)[0].sqrt(), exact.sqrt().float(), atol=1e-5, rtol=1e-5)
+    mesh.refit(vertices)
+    for one, other in zip(mesh.closest(points), before, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_signed_distance_of_a_cube() -> None:
     """Inside, outside, and beside edges and corners, where a single face's normal gives the wrong side."""
     vertices, faces = cube()
@@ -135,6 +158,27 @@ def test_signed_distance_of_a_cube() -> None:
     assert torch.isinf(far[0]) and float(far[1].detach()) == pytest.approx(2)
     (gradient,) = torch.autograd.grad(far[1], lost)
     assert torch.equal(gradient[1], torch.tensor([0.0, 0, 1]))
+
+
+@pytest.mark.parametrize("case", ["open", "flat", "soup"])
+def test_signed_distance_of_what_is_not_closed_is_the_distance_with_a_side(case: str) -> None:
+    vertices, faces = cube()
+    if case == "open":
+        faces = faces[:10]  # without a side
+    elif case == "flat":
+        vertices = vertices * torch.tensor([1.0, 0, 1])
+    else:
+        vertices, faces = soup(200, 8)
+    vertices = vertices.clone().requires_grad_()
+    points = (4 * torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) - 2).requires_grad_()
+    mesh = TriangleBVH(vertices, faces)
+    found = signed_distance(mesh, PseudoNormals(vertices.detach(), faces), points)
+    torch.testing.assert_close(found.abs(), mesh.closest(points)[0].sqrt(), atol=1e-5, rtol=1e-4)
+    on_points, on_vertices = torch.autograd.grad(found.sum(), (points, vertices))
+    away = found.detach().abs() > 1e-3
+    torch.testing.assert_close(on_points[away].norm(dim=1), torch.ones(int(away.sum())), atol=1e-3, rtol=0)
+    # moving points and mesh together changes nothing
+    torch.testing.assert_close(on_points.sum(0), -on_vertices.sum(0), atol=1e-3, rtol=1e-4)
 
 
 def test_inside_of_the_body_is_negative() -> None:

@@ -75,7 +75,8 @@ class PosedMesh:
         posed = _transform(_blend(weights, transforms), vertices)
         if rest is None:
             rest = torch.eye(4).to(transforms).expand_as(transforms)
-        return cls(posed, faces, face_uv, weights, transforms, rest, TriangleBVH(posed.float(), faces), offsets)
+        bvh = TriangleBVH(posed.detach().float(), faces)
+        return cls(posed, faces, face_uv, weights, transforms, rest, bvh, offsets)
 
     def locate(self, points: Tensor, published: bool = False) -> SurfacePoints:
         """points: [N, 3] in the frame's space. published: with the tiny bias of the released kernel's barycentrics."""
@@ -98,7 +99,7 @@ class PosedMesh:
     def _closest(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """face [N], distance2 [N] and bary [N, 3]. Where the closest point lies on an edge or a corner, several faces
         share it; the first of them is taken, as by a search through all faces in order."""
-        _, face, bary = self.bvh.closest(points.float())
+        _, face, bary = self.bvh.closest(points.detach().float())
         distance2, _, bary = closest_of(points[:, None], self.vertices[self.faces[face]][:, None])
         for part in torch.nonzero(bary.amin(1) < _EDGE).squeeze(1).split(_TIES):
             corner = self.faces[face[part]].gather(1, bary[part].argmax(1, keepdim=True)).squeeze(1)
