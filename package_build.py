@@ -1,7 +1,8 @@
 """How pip builds this package: setuptools, and for a wheel the kernels' binaries before it.
 
-A wheel has kernels for every system, made by zig (fetched by pip for the build), and device code where nvcc is at hand.
-An editable install has none: the first compiler found on the machine builds them when they are first used.
+A wheel has kernels for every system, made by zig (fetched by pip for the build), and device code where nvcc is at hand;
+`pip wheel . -C kernels=here` makes only the CPU kernels of this system. An editable install has none: the first
+compiler found on the machine, or zig where that is installed, builds them when they are first used.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from setuptools.build_meta import (
     prepare_metadata_for_build_wheel,
 )
 
+from avatar_core.cuda import build
+
 __all__ = [
     "build_editable",
     "build_sdist",
@@ -31,12 +34,13 @@ __all__ = [
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
-    return [*build_meta.get_requires_for_build_wheel(config_settings), "ziglang==0.16.0"]
+    zig = ["ziglang==0.16.0"] if build.system() in build.TARGETS else []  # it may not exist for others
+    return [*build_meta.get_requires_for_build_wheel(config_settings), *zig]
 
 
 def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
-    from avatar_core.cuda.build import build
-
-    for line in build():
+    here = (config_settings or {}).get("kernels") == "here"
+    systems = [name for name in build.TARGETS if not here or name == build.system()]
+    for line in build.build(systems, gpu=not here):
         print(line, flush=True)
     return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)

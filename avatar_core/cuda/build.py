@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,26 +79,27 @@ def nvcc() -> str | None:
     return compiler if shutil.which("cl" if os.name == "nt" else "gcc") else None
 
 
-def build() -> Iterator[str]:
+def build(systems: Collection[str] = tuple(TARGETS), gpu: bool = True) -> Iterator[str]:
     """Makes what the compilers at hand can make, and removes what is out of date. Yields a line for each part: made, or
-    left out and why. Raises BuildError."""
+    left out and why. systems: whose CPU libraries to make. gpu: whether to make device code. Raises BuildError."""
     wanted = {library_path(system, level) for system in TARGETS for level in LEVELS[system.partition("-")[2]]}
     wanted |= {device_path(path.stem) for path in cache.SOURCES.glob("*.cu")}
     cache.SHIPPED.mkdir(exist_ok=True)
     for path in set(cache.SHIPPED.glob("*.*")) - wanted:
         path.unlink()
-    yield _libraries() if find_spec("ziglang") else "CPU kernels are left out: pip install ziglang"
-    compiler = nvcc()
-    yield _device_code(compiler) if compiler else f"device code is left out: no nvcc; {NVCC_HINT}"
+    yield _libraries(systems) if find_spec("ziglang") else "CPU kernels are left out: pip install ziglang"
+    if gpu:
+        compiler = nvcc()
+        yield _device_code(compiler) if compiler else f"device code is left out: no nvcc; {NVCC_HINT}"
 
 
-def _libraries() -> str:
-    for system, target in TARGETS.items():
+def _libraries(systems: Collection[str]) -> str:
+    for system in systems:
         for level in LEVELS[system.partition("-")[2]]:
             with _made(library_path(system, level)) as output:
                 if output:
-                    _library(output, target, level)
-    return f"CPU kernels for {', '.join(TARGETS)}"
+                    _library(output, TARGETS[system], level)
+    return f"CPU kernels for {', '.join(systems)}"
 
 
 def _library(output: Path, target: str, level: str) -> None:

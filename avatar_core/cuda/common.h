@@ -1,11 +1,9 @@
-// Shared by every kernel. Freestanding: no C++ library, no torch, no CUDA headers, so that g++, clang, zig, cl, nvcc and
+// Shared by every kernel. Freestanding: no C++ library, no torch, no CUDA headers, so that g++, clang, zig, nvcc and
 // NVRTC all compile the same arithmetic.
 #pragma once
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define AC_HD __host__ __device__ __forceinline__
-#elif defined(_MSC_VER)
-#define AC_HD static __forceinline
 #else
 #define AC_HD static inline __attribute__((always_inline))
 #endif

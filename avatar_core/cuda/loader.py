@@ -14,6 +14,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache as once
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _TIMEOUT = 120  # seconds for a build
-_HINT = "install a C++ compiler (apt install g++, xcode-select --install, Visual Studio) or: pip install ziglang"
+_HINT = f"{sys.executable} -m pip install ziglang, or a C++ compiler (apt install g++, xcode-select --install)"
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,13 @@ def _load() -> tuple[ctypes.CDLL | None, BackendInfo]:
                 return ctypes.CDLL(str(path)), BackendInfo("native", f"as shipped for {level}")
             except OSError as error:
                 problems.append(f"{path.name}: {error}")
-    for command in _compilers():
+    for name, command in _compilers().items():
         try:
             path = _build(command)
-            return ctypes.CDLL(str(path)), BackendInfo("native", f"built with {command[0]}: {path}")
+            return ctypes.CDLL(str(path)), BackendInfo("native", f"built with {name}: {path}")
         except (OSError, subprocess.SubprocessError) as error:
             output = getattr(error, "stderr", None)
-            problems.append(f"{command[0]}: {(output or str(error)).strip().splitlines()[-1]}")
+            problems.append(f"{name}: {(output or str(error)).strip().splitlines()[-1]}")
     return None, BackendInfo("reference", "; ".join(problems) or "no C++ compiler was found", _HINT)
 
 
@@ -136,20 +137,18 @@ def _levels() -> tuple[str, ...]:
     return levels[best::-1]
 
 
-def _compilers() -> list[list[str]]:
-    """Commands without sources and output, best first."""
-    found = []
+def _compilers() -> dict[str, list[str]]:
+    """Commands without sources and output by their names, best first. MSVC is none: it lacks vector types."""
+    found = {}
     native = ["-march=native"] if build.system().endswith("x86_64") else []
     shared = ["-shared"] if os.name == "nt" else ["-shared", "-fPIC"]
     for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
         words = shlex.split(name)
         if words and shutil.which(words[0]):
-            found.append([*words, *build.FLAGS, *native, *shared])
+            found[name] = [*words, *build.FLAGS, *native, *shared]
             break
     if find_spec("ziglang") is not None:
-        found.append([*build.ZIG, *build.FLAGS, *build.ZIG_FLAGS, "-nostdlib++", *native, *shared])
-    if os.name == "nt" and shutil.which("cl"):
-        found.append(["cl", "/nologo", "/O2", "/LD", "/arch:AVX2", "/fp:precise"])
+        found["zig"] = [*build.ZIG, *build.FLAGS, *build.ZIG_FLAGS, "-nostdlib++", *native, *shared]
     return found
 
 
@@ -163,9 +162,8 @@ def _build(command: list[str]) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         output = Path(folder) / target.name
         sources = [str(path) for path in sorted(cache.SOURCES.glob("*.cpp"))]
-        named = [f"/Fe:{output}"] if command[0] == "cl" else ["-o", str(output)]
         subprocess.run(
-            [*command, *sources, *named],
+            [*command, *sources, "-o", str(output)],
             cwd=folder,
             check=True,
             capture_output=True,

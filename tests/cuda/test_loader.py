@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,14 @@ import torch
 
 from avatar_core.cuda.device import packed
 
-ASK = "from avatar_core.cuda import backend; info = backend(); print(info.name, '|', info.reason, '|', info.faster)"
-
-
-WITHOUT_ZIG = "import sys; sys.modules['ziglang'] = None; "  # as if it were not installed
+ASK = """
+from pathlib import Path
+from avatar_core.cuda import backend, cache
+cache.SHIPPED = Path("none")  # as in a clone
+info = backend()
+print(info.name, "|", info.reason, "|", info.faster)
+"""
+WITHOUT_ZIG = "import sys; sys.modules['ziglang'] = None"  # as if it were not installed
 
 
 def ask(before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +39,13 @@ def test_without_a_compiler_the_reference_runs_and_says_how_to_get_faster(tmp_pa
     done = ask(WITHOUT_ZIG, PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path), CXX="")
     assert done.stdout.startswith("reference | no C++ compiler")
     assert "pip install ziglang" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ziglang") is None, reason="zig is not here: pip install ziglang")
+def test_zig_is_a_compiler(tmp_path: Path) -> None:
+    environment = {"PATH": str(tmp_path / "bin"), "XDG_CACHE_HOME": str(tmp_path), "CXX": ""}
+    assert ask(**environment).stdout.startswith("native | built with zig: ")
 
 
 def test_a_broken_compiler_is_named(tmp_path: Path) -> None:
