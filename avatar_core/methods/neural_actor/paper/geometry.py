@@ -80,10 +80,11 @@ class PosedMesh:
 
     def locate(self, points: Tensor, published: bool = False) -> SurfacePoints:
         """points: [N, 3] in the frame's space. published: with the tiny bias of the released kernel's barycentrics."""
-        face, distance2, bary = self._closest(points)
+        face, distance2, bary = self._closest(points.double())
         corners = self.vertices[self.faces[face]]  # [N, 3, 3]
         if published:
-            bary = _biased(points, corners, bary)
+            bary = _biased(points.double(), corners.double(), bary)
+        distance2, bary = distance2.to(points), bary.to(points)
         closest = _mix(bary, corners)
         normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1])
         height = torch.sign(((points - closest) * normal).sum(1)) * distance2.sqrt()
@@ -98,14 +99,16 @@ class PosedMesh:
 
     def _closest(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """face [N], distance2 [N] and bary [N, 3]. Where the closest point lies on an edge or a corner, several faces
-        share it; the first of them is taken, as by a search through all faces in order."""
-        _, face, bary = self.bvh.closest(points.detach().float())
-        distance2, _, bary = closest_of(points[:, None], self.vertices[self.faces[face]][:, None])
+        share it; the first of them is taken, as by a search through all faces in order. All is float64, because slivers
+        have no barycentrics in single precision."""
+        vertices = self.vertices.double()
+        _, face, _ = self.bvh.closest(points.detach().float())
+        distance2, _, bary = closest_of(points[:, None], vertices[self.faces[face]][:, None])
         for part in torch.nonzero(bary.amin(1) < _EDGE).squeeze(1).split(_TIES):
             corner = self.faces[face[part]].gather(1, bary[part].argmax(1, keepdim=True)).squeeze(1)
             around = self.incident[corner]  # [P, K], the last one repeated
             each = points[part].repeat_interleave(around.shape[1], 0)[:, None]
-            far2, _, where = closest_of(each, self.vertices[self.faces[around]].flatten(0, 1)[:, None])
+            far2, _, where = closest_of(each, vertices[self.faces[around]].flatten(0, 1)[:, None])
             far2, where = far2.view_as(around), where.view(*around.shape, 3)
             tied = far2 <= far2.amin(1, keepdim=True) * (1 + _NOISE * torch.finfo(far2.dtype).eps)
             first = torch.where(tied, around, len(self.faces)).argmin(1)
