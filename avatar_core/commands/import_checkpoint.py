@@ -7,6 +7,7 @@ from importlib import import_module
 
 IMPORTERS = {
     "neural_actor": "avatar_core.methods.neural_actor.paper.importer",
+    "nerf_blendshape": "avatar_core.methods.nerf_blendshape.paper.importer",
 }
 
 

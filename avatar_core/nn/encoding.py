@@ -57,3 +57,20 @@ def in_chunks(network: nn.Module, values: Tensor, size: int = 8192) -> Tensor:
     if torch.is_grad_enabled() or values.device.type != "cpu" or values.shape[0] <= size:
         return network(values)
     return torch.cat([network(part) for part in values.split(size)])
+
+
+def spherical_harmonics(directions: Tensor) -> Tensor:
+    """The 16 real spherical harmonics up to degree 3 of unit vectors [N, 3]: [N, 16], degree by degree, with the sign
+    (-1)^m, as tiny-cuda-nn orders them."""
+    x, y, z = directions.unbind(1)
+    x2, y2, z2 = x * x, y * y, z * z
+    terms = (
+        *(torch.full_like(x, 0.28209479177387814), -0.48860251190291987 * y, 0.48860251190291987 * z),
+        *(-0.48860251190291987 * x, 1.0925484305920792 * x * y, -1.0925484305920792 * y * z),
+        *(0.94617469575755997 * z2 - 0.31539156525251999, -1.0925484305920792 * x * z),
+        *(0.54627421529603959 * (x2 - y2), 0.59004358992664352 * y * (y2 - 3 * x2)),
+        *(2.8906114426405538 * x * y * z, 0.45704579946446572 * y * (1 - 5 * z2)),
+        *(0.3731763325901154 * z * (5 * z2 - 3), 0.45704579946446572 * x * (1 - 5 * z2)),
+        *(1.4453057213202769 * z * (x2 - y2), 0.59004358992664352 * x * (3 * y2 - x2)),
+    )
+    return torch.stack(terms, 1)

@@ -42,3 +42,8 @@ def load_reference(prefix: str) -> Reference:
 @pytest.fixture(scope="session")
 def neural_actor_reference() -> Reference:
     return load_reference("na")
+
+
+@pytest.fixture(scope="session")
+def nerf_blendshape_reference() -> Reference:
+    return load_reference("nbs")

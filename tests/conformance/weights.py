@@ -33,3 +33,21 @@ def neural_actor(name: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
         "field.renderer.net.4.weight": 0.35,
     }
     return x * math.sqrt(2 / math.prod(shape[1:])) * role.get(name, 1.0)
+
+
+def nerf_blendshape_table(number: int, rows: int, channels: int) -> np.ndarray:
+    """[rows, channels] float32 in [-1/16, 1/16) of the released configuration: 24 bits of a hash of the entry's place,
+    counted through all tables."""
+    mixed = np.arange(number * rows * channels, (number + 1) * rows * channels, dtype=np.uint32)
+    with np.errstate(over="ignore"):
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+            mixed = (mixed ^ (mixed >> np.uint32(shift))) * np.uint32(factor)
+        mixed ^= mixed >> np.uint32(16)
+    unit = (mixed >> np.uint32(8)).astype(np.float32) * np.float32(2**-23) - 1
+    return (unit / 16).reshape(rows, channels)
+
+
+def nerf_blendshape_density(output: np.ndarray) -> np.ndarray:
+    """The row that gives density, of the initial output matrix [outputs, width] of the density network: one that has
+    no mean on the recorded points, and large."""
+    return output[9] * np.float32(8192)
