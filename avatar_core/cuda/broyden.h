@@ -21,68 +21,102 @@ AC_HD void volume_lookup(const Volume& volume, const float* grid, const float* x
   }
   const float* corner = grid + 16 * ((cell[2] * volume.size[1] + cell[1]) * volume.size[0] + cell[0]);
   i64 along_y = 16 * (i64)volume.size[0], along_z = along_y * volume.size[1];
-  for (int i = 0; i < 16; ++i) matrix[i] = 0;
+  const float* one[8];
+  float weight[8];
   for (int c = 0; c < 8; ++c) {
-    const float* one = corner + ((c & 1) ? 16 : 0) + ((c & 2) ? along_y : 0) + ((c & 4) ? along_z : 0);
-    float weight = ((c & 1) ? f[0] : 1 - f[0]) * ((c & 2) ? f[1] : 1 - f[1]) * ((c & 4) ? f[2] : 1 - f[2]);
-    for (int i = 0; i < 16; ++i) matrix[i] += weight * one[i];
+    one[c] = corner + ((c & 1) ? 16 : 0) + ((c & 2) ? along_y : 0) + ((c & 4) ? along_z : 0);
+    weight[c] = ((c & 1) ? f[0] : 1 - f[0]) * ((c & 2) ? f[1] : 1 - f[1]) * ((c & 4) ? f[2] : 1 - f[2]);
+  }
+  for (int i = 0; i < 16; ++i) {
+    float sum = 0;
+    for (int c = 0; c < 8; ++c) sum += weight[c] * one[c][i];
+    matrix[i] = sum;
   }
 }
 
-// g = M(x) x - target; returns |g|^2.
-AC_HD float broyden_residual(const float* matrix, const float* x, const float* target, float* g) {
-  skin_point(matrix, x, g);
-  for (int d = 0; d < 3; ++d) g[d] -= target[d];
-  return g[0] * g[0] + g[1] * g[1] + g[2] * g[2];
+// N searches side by side, so that loops over them become vector instructions; one on CUDA.
+template <int N>
+struct Searches {
+  float x[3][N], target[3][N], g[3][N];  // g = M(x) x - target at the x before the last step
+  float j[3][3][N], dx[3][N];            // j: the estimate of the Jacobian's inverse; dx: the last step
+  float error2[N];                       // |g|^2, which says how a search has ended, and then stays
+};
+
+struct Limits {
+  float converged2, diverged2;  // |g|^2, metres^2
+};
+AC_HD bool broyden_found(const Limits& limits, float error2) { return error2 < limits.converged2; }
+AC_HD bool broyden_goes_on(const Limits& limits, float error2) {
+  return (error2 >= limits.converged2) & (error2 < limits.diverged2);
 }
 
-// Searches from x, in place; true where |g| fell below `converged` metres within `steps`. Gives up beyond `diverged`.
-AC_HD bool broyden_search(const Volume& volume, const float* grid, const float* target, i32 steps, float converged,
-                          float diverged, float* x) {
-  float matrix[16], j[9], g[3], dx[3], dg[3];
+// after[3][N] = d(x) - target at x of search n.
+template <int N>
+AC_HD void broyden_residual(const Volume& volume, const float* grid, const Searches<N>& all, int n, float (*after)[N]) {
+  float x[3] = {all.x[0][n], all.x[1][n], all.x[2][n]}, matrix[16], posed[3];
   volume_lookup(volume, grid, x, matrix);
-  float inverse_volume = 1.0f / skin_cofactors(matrix, j);
-  for (int i = 0; i < 9; ++i) j[i] *= inverse_volume;
-  broyden_residual(matrix, x, target, g);
-  for (i32 step = 0; step < steps; ++step) {
-    for (int d = 0; d < 3; ++d) {
-      dx[d] = -(j[3 * d] * g[0] + j[3 * d + 1] * g[1] + j[3 * d + 2] * g[2]);
-      x[d] += dx[d];
-      dg[d] = g[d];
-    }
-    volume_lookup(volume, grid, x, matrix);
-    float error2 = broyden_residual(matrix, x, target, g);
-    if (error2 < converged * converged) return true;
-    if (!(error2 < diverged * diverged)) return false;
-    float row[3], below = 0;
-    for (int d = 0; d < 3; ++d) {
-      dg[d] = g[d] - dg[d];
-      row[d] = dx[0] * j[d] + dx[1] * j[3 + d] + dx[2] * j[6 + d];
-      below += row[d] * dg[d];
-    }
-    float scale = 1.0f / (below + (below >= 0 ? 1e-6f : -1e-6f));
-    for (int d = 0; d < 3; ++d) {
-      float a = (dx[d] - (j[3 * d] * dg[0] + j[3 * d + 1] * dg[1] + j[3 * d + 2] * dg[2])) * scale;
-      for (int c = 0; c < 3; ++c) j[3 * d + c] += a * row[c];
-    }
-  }
-  return false;
+  skin_point(matrix, x, posed);
+  for (int d = 0; d < 3; ++d) after[d][n] = posed[d] - all.target[d][n];
 }
 
-// All starts of one point: roots [starts, 3]; state 0: no root, 1: a root found by an earlier start too, 2: a new root.
-AC_HD void broyden_point(const Volume& volume, const float* grid, const float* target, const float* starts, i32 count,
-                         i32 steps, float converged, float diverged, float apart, float* roots, unsigned char* state) {
+template <int N>
+AC_HD void broyden_open(const Volume& volume, const float* grid, const float* target, const float* start, int n,
+                        const Limits& limits, Searches<N>* all) {
+  float x[3], posed[3], matrix[16], j[9];
+  skin_point(start, target, x);
+  volume_lookup(volume, grid, x, matrix);
+  skin_point(matrix, x, posed);
+  float scale = 1.0f / skin_cofactors(matrix, j);
+  for (int i = 0; i < 9; ++i) all->j[i / 3][i % 3][n] = j[i] * scale;
+  for (int d = 0; d < 3; ++d) {
+    all->x[d][n] = x[d], all->target[d][n] = target[d];
+    all->g[d][n] = posed[d] - target[d];
+  }
+  all->error2[n] = limits.converged2;  // the start's own error decides nothing
+}
+
+// x moves by dx = -J g where search n goes on, or has just ended at a root.
+template <int N>
+AC_HD void broyden_move(int n, bool moves, Searches<N>* all) {
+  for (int d = 0; d < 3; ++d) {
+    float dx = -(all->j[d][0][n] * all->g[0][n] + all->j[d][1][n] * all->g[1][n] + all->j[d][2][n] * all->g[2][n]);
+    all->dx[d][n] = dx;
+    all->x[d][n] += moves ? dx : 0;
+  }
+}
+
+// The residual after the last step updates J and decides whether search n goes on, without branches.
+template <int N>
+AC_HD void broyden_step(const float (*after)[N], int n, const Limits& limits, Searches<N>* all) {
+  float dg[3], row[3], error2 = 0, below = 0;
+  for (int d = 0; d < 3; ++d) {
+    dg[d] = after[d][n] - all->g[d][n];
+    all->g[d][n] = after[d][n];
+    error2 += after[d][n] * after[d][n];
+    row[d] = all->dx[0][n] * all->j[0][d][n] + all->dx[1][n] * all->j[1][d][n] + all->dx[2][n] * all->j[2][d][n];
+    below += row[d] * dg[d];
+  }
+  float scale = 1.0f / (below + (below >= 0 ? 1e-6f : -1e-6f));
+  for (int d = 0; d < 3; ++d) {
+    const float jdg = all->j[d][0][n] * dg[0] + all->j[d][1][n] * dg[1] + all->j[d][2][n] * dg[2];
+    for (int c = 0; c < 3; ++c) all->j[d][c][n] += (all->dx[d][n] - jdg) * scale * row[c];
+  }
+  bool going = broyden_goes_on(limits, all->error2[n]);
+  all->error2[n] = going ? error2 : all->error2[n];
+  broyden_move(n, going & (error2 < limits.diverged2), all);
+}
+
+// state of a point's roots [count, 3]: 0 where none was found, which `state` says by 0, else 1 if an earlier start has
+// found it too, or 2.
+AC_HD void broyden_distinct(const float* roots, i32 count, float apart, unsigned char* state) {
   for (i32 s = 0; s < count; ++s) {
-    float x[3];
-    skin_point(starts + 16 * (i64)s, target, x);
-    bool found = broyden_search(volume, grid, target, steps, converged, diverged, x);
-    for (int d = 0; d < 3; ++d) roots[3 * s + d] = x[d];
-    bool fresh = found;
+    bool fresh = state[s];
     for (i32 k = 0; k < s && fresh; ++k) {
       if (state[k] != 2) continue;
-      float a = roots[3 * k] - x[0], b = roots[3 * k + 1] - x[1], c = roots[3 * k + 2] - x[2];
+      float a = roots[3 * k] - roots[3 * s], b = roots[3 * k + 1] - roots[3 * s + 1];
+      float c = roots[3 * k + 2] - roots[3 * s + 2];
       fresh = !(a * a + b * b + c * c < apart * apart);
     }
-    state[s] = fresh ? 2 : found ? 1 : 0;
+    state[s] = fresh ? 2 : state[s];
   }
 }

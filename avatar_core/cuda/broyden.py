@@ -8,7 +8,8 @@ g = d(x) - x_d:
 
     dx = -J g,  x += dx,  dg = g(x) - g,  J += (dx - J dg) (dx^T J) / (dx^T J dg +- 1e-6)
 
-until |g| < converged (valid) or not < diverged, or out of steps.
+until |g| < converged (valid) or not < diverged, or out of steps. A valid root then moves by the next dx too, which needs
+no further lookup, and brings it nearer by about a digit.
 """
 
 from __future__ import annotations
@@ -147,20 +148,24 @@ def find_roots_reference(
         g = _apply(matrix, x) - target
         valid = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         active = torch.arange(len(x), device=x.device)
+        dx = -(inverse @ g[..., None])[..., 0]
+        x += dx
         for _ in range(steps):
-            dx = -(inverse @ g[..., None])[..., 0]
-            x[active] += dx
             after = volume.forward(x[active]) - target[active]
             dg, g = after - g, after
             error = g.norm(dim=1)
-            valid[active] = error < converged
-            go_on = (error >= converged) & (error < diverged)
-            active, dx, dg, g, inverse = (part[go_on] for part in (active, dx, dg, g, inverse))
+            root = error < converged
+            valid[active] = root
+            go_on = root | (error < diverged)
+            active, root, dx, dg, g, inverse = (part[go_on] for part in (active, root, dx, dg, g, inverse))
             row = (dx[:, None] @ inverse)[:, 0]
             below = (row * dg).sum(1)
             below = below + torch.where(below >= 0, 1e-6, -1e-6).to(below)
             change = (dx - (inverse @ dg[..., None])[..., 0]) / below[:, None]
             inverse = inverse + change[..., None] * row[:, None]
+            dx = -(inverse @ g[..., None])[..., 0]
+            x[active] += dx
+            active, dx, g, inverse = (part[~root] for part in (active, dx, g, inverse))
         x, valid = x.view(*shape, 3), valid.view(shape)
         distinct = valid.clone()
         for start in range(1, len(starts)):

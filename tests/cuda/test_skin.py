@@ -83,18 +83,19 @@ def test_strided_and_wild_input_is_safe() -> None:
 
 
 @native
-@pytest.mark.parametrize("count", [0, 1, 2000])
-def test_roots_agree(count: int) -> None:
+@pytest.mark.parametrize(("count", "start_count"), [(0, 3), (1, 3), (7, 1), (2000, 3), (100, 0), (30, 17)])
+def test_roots_agree(count: int, start_count: int) -> None:
     field, starts = volume()
+    starts = starts.repeat(6, 1, 1)[:start_count]
     posed = field.forward(torch.rand(count, 3) - 0.5)
     ours, reference = (f(posed, field, starts) for f in (find_roots, find_roots_reference))
-    assert ours.points.shape == (count, 3, 3)
+    assert ours.points.shape == (count, start_count, 3)
     both = ours.valid & reference.valid
-    if count > 100:
+    if count * start_count > 500:
         assert (ours.valid == reference.valid).float().mean() > 0.995 and both.float().mean() > 0.8
         assert (ours.distinct == reference.distinct).float().mean() > 0.995
         assert ours.distinct.any(1).equal(ours.valid.any(1))
-    assert ((ours.points - reference.points)[both].abs() < 5e-5).all()
+    assert ((ours.points - reference.points)[both].abs() < 1e-5).all()
     back = field.forward(ours.points[ours.valid])
     target = posed[:, None].expand_as(ours.points)[ours.valid]
     assert ((back - target).norm(dim=1) < 1.2e-5).all()
