@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from ...camera import Camera
 from ...frame import EMPTY_DEPTH, Frame, srgb_to_linear
 from ...quality import Quality
-from ...render.compositing import accumulate, ranks, weights
+from ...render.compositing import accumulate, weights
 from ...render.tiles import Watch, render_tiles
 from .field import Field
 from .pose import PosedBody, mix, to_canonical
@@ -64,12 +64,13 @@ class RayCaster:
         rays = len(origins)
         sums, thickness = torch.zeros(rays, 5), torch.zeros(rays)
         samples = self.grid.sample(origins, directions, self.quality.step)
-        wave = (ranks(samples.ray) // _WAVE).to(torch.int16).numpy()
-        order = torch.as_tensor(np.argsort(wave, kind="stable"))  # NumPy sorts short integers by radix
+        following, end = samples.start[:-1].clone(), samples.start[1:]  # each ray's next sample
         opaque = -float(np.log(self.quality.stop))
-        for part in order.split(np.bincount(wave).tolist()) if len(order) else ():
+        while (live := torch.nonzero((following < end) & (thickness < opaque)).squeeze(1)).numel():
             watch.check()
-            part = part[thickness[samples.ray[part]] < opaque]
+            part = following[live, None] + torch.arange(_WAVE)
+            part = part[part < end[live, None]]
+            following[live] += _WAVE
             ray, distance = samples.ray[part], samples.distance[part]
             canonical = to_canonical(self.posed, origins[ray] + distance[:, None] * directions[ray], self.reach)
             low, high = canonical.interpolate(self.shell).unbind(1)
