@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ class TrainOptions:
     config: dict[str, Any] = field(default_factory=dict)
     """options of the method"""
     steps: int = 8000
+    minutes: float = math.inf
+    """the run ends after so much training even if steps are left, with the learning rate as low as at the last step"""
     pictures: int = 4
     """pictures in a step"""
     pixels: int = 512
@@ -47,4 +50,6 @@ def read_train_options(path: Path) -> TrainOptions:
     for name in ("steps", "pictures", "pixels", "subpixels", "log_every", "checkpoint_every", "picture_every"):
         if getattr(options, name) < 1:
             raise ConfigError(f"{path}: option '{name}' must be at least 1")
+    if not options.minutes > 0:
+        raise ConfigError(f"{path}: option 'minutes' must be positive")
     return options

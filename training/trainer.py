@@ -27,6 +27,7 @@ from .options import TrainOptions
 from .sampling import RaySampler
 
 _PREVIEW_HEIGHT = 256
+_WARM_STEPS, _WARM_SHARE = 100, 0.05  # the learning rate has risen after so many steps, or that share of the run
 
 
 class Trainer:
@@ -48,8 +49,7 @@ class Trainer:
         self.model.prepare(self.capture, self.sampler.frames)
         self.optimizer = torch.optim.Adam(self.model.parameter_groups(), betas=(0.9, 0.99), eps=1e-15)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._warm_up = min(100, 1 + options.steps // 20)
-        self.step = 0
+        self.step, self.seconds = 0, 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
 
@@ -57,13 +57,18 @@ class Trainer:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
+    @property
+    def progress(self) -> float:
+        """The share of the run that is done, 0 to 1: of its steps, or of its time."""
+        return max(self.step / self.options.steps, self.seconds / (60 * self.options.minutes))
+
     def run(self) -> Path:
         """Trains to the end, evaluates, and returns the path of the actor. Ctrl-C leaves a checkpoint."""
         log = _Log(self.folder, self.step)
         bar = tqdm(initial=self.step, total=self.options.steps, unit="step", desc=self.options.name)
         try:
-            while self.step < self.options.steps:
-                losses = self._one_step()
+            while self.progress < 1:
+                losses = self.train_step()
                 if self.step % self.options.log_every == 0:
                     quality = -10 * float(np.log10(max(losses["colour"], 1e-10)))
                     bar.set_postfix(psnr=f"{quality:.2f}")
@@ -82,11 +87,13 @@ class Trainer:
         self._save()
         return self._export()
 
-    def _one_step(self) -> dict[str, float]:
+    def train_step(self) -> dict[str, float]:
+        """One step of the optimiser; the losses by name. Raises AvatarError when they are no numbers any more."""
+        start, progress = time.perf_counter(), self.progress
         torch.manual_seed(self.options.seed + self.step)
-        progress = self.step / self.options.steps
+        warm = min(1.0, max((self.step + 1) / _WARM_STEPS, progress / _WARM_SHARE))
         for group, rate in zip(self.optimizer.param_groups, self._rates):
-            group["lr"] = rate * self.options.final_rate**progress * min(1.0, (self.step + 1) / self._warm_up)
+            group["lr"] = rate * self.options.final_rate**progress * warm
         self.model.train()
         losses = self.model.losses(self.sampler.draw(self.step))
         total = torch.stack(list(losses.values())).sum()
@@ -97,6 +104,7 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         self.model.after_step(self.step, self.options.steps)
+        self.seconds += time.perf_counter() - start
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _picture(self) -> np.ndarray:
@@ -104,12 +112,13 @@ class Trainer:
         cameras = [i for i, camera in enumerate(self.capture.cameras) if camera.split == "test"]
         frames = [i for i, frame in enumerate(self.capture.frames) if frame.split == "test"]
         camera, frame = (cameras or self.sampler.cameras)[0], (frames or self.sampler.frames)[0]
-        truth, rendered = rendered_pair(self._actor({}), self.capture, camera, frame, "preview")
+        truth, rendered = rendered_pair(self.actor({}), self.capture, camera, frame, "preview")
         return np.round(np.concatenate([truth.rgb, rendered.rgb], 1) * 255).astype(np.uint8)
 
     def _save(self) -> None:
         state = {
             "step": self.step,
+            "seconds": self.seconds,
             "options": json.dumps(self._identity()),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -134,14 +143,15 @@ class Trainer:
             raise ConfigError(f"{self.folder} holds a run with other options; choose another 'output' or delete it")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state["seconds"]
 
     def _identity(self) -> dict[str, Any]:
         """The options that a run cannot change half-way."""
         free = {"log_every", "checkpoint_every", "picture_every", "output", "evaluate_pictures", "licence"}
         return {name: value for name, value in asdict(self.options).items() if name not in free}
 
-    def _actor(self, metrics: dict[str, Any]) -> Actor:
+    def actor(self, metrics: dict[str, Any]) -> Actor:
+        """The actor as it stands, with metrics for its provenance."""
         provenance = {
             "name": self.options.name,
             "dataset": self.capture.name,
@@ -156,9 +166,9 @@ class Trainer:
     def _export(self) -> Path:
         """Writes the actor, reads it back as users will, measures that, and writes it with its metrics."""
         path = self.folder / f"{self.options.name}.actor"
-        self._actor({}).save(path)
+        self.actor({}).save(path)
         results: Evaluation = evaluate(Actor.load(path), self.capture, self.options.evaluate_pictures, "final")
-        actor = self._actor(results.summary())
+        actor = self.actor(results.summary())
         camera = self.capture.cameras[self.sampler.cameras[0]].camera
         frame = actor.render(
             self.capture.frames[self.sampler.frames[0]].controls,

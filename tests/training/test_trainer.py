@@ -95,7 +95,7 @@ def test_it_learns_logs_and_leaves_a_measured_actor(capture: Capture, tmp_path: 
 def test_a_killed_run_goes_on_to_the_same_result(capture: Capture, tmp_path: Path) -> None:
     straight = Trainer(read_train_options(config(capture, _made(tmp_path, "a"), steps=30)))
     while straight.step < 30:
-        straight._one_step()
+        straight.train_step()
     path = config(capture, _made(tmp_path, "b"), steps=30)
     process = subprocess.Popen([sys.executable, "-m", "avatar_core.cli", "train", str(path)], stderr=subprocess.DEVNULL)
     checkpoint = tmp_path / "b" / "run" / "checkpoint.pt"
@@ -107,9 +107,17 @@ def test_a_killed_run_goes_on_to_the_same_result(capture: Capture, tmp_path: Pat
     again = Trainer(read_train_options(path))
     assert 10 <= again.step <= 30
     while again.step < 30:
-        again._one_step()
+        again.train_step()
     for name, value in straight.model.state_dict().items():
         assert np.allclose(value.numpy(), again.model.state_dict()[name].numpy(), atol=1e-3), name
+
+
+def test_a_run_by_the_clock_ends_with_a_low_learning_rate(capture: Capture, tmp_path: Path) -> None:
+    trainer = Trainer(read_train_options(config(capture, tmp_path, steps=100_000, minutes=0.05)))
+    while trainer.progress < 1:
+        trainer.train_step()
+    assert trainer.step < 1000
+    assert trainer.optimizer.param_groups[0]["lr"] < trainer.model.parameter_groups()[0]["lr"] / 5
 
 
 def test_a_run_with_other_options_is_not_continued(capture: Capture, tmp_path: Path) -> None:
@@ -216,11 +224,11 @@ def test_published_configuration_trains_on_texture_maps(textured: Capture, tmp_p
         "subpixels": 1,
     }
     trainer = Trainer(read_train_options(config(textured, tmp_path, **changes)))
-    steps = [trainer._one_step() for _ in range(30)]
+    steps = [trainer.train_step() for _ in range(30)]
     assert set(steps[0]) == {"colour", "mask", "alpha", "deformation"}
     first, last = (np.mean([losses["colour"] for losses in part]) for part in (steps[:5], steps[-5:]))
     assert last < 0.7 * first
     path = tmp_path / "paper.actor"
-    trainer._actor({}).save(path)
+    trainer.actor({}).save(path)
     actor = Actor.load(path)
     assert actor.metadata["config"]["textures"] == 2 and actor._model.textures.float().std() > 10
