@@ -8,7 +8,7 @@ g = d(x) - x_d:
 
     dx = -J g,  x += dx,  dg = g(x) - g,  J += (dx - J dg) (dx^T J) / (dx^T J dg +- 1e-6)
 
-until |g| < converged (valid) or not < diverged, or out of steps. A valid root then moves by the next dx too, which needs
+until |g| < converged (valid) or not < diverged, or out of steps. A valid root then moves by the next dx too: that needs
 no further lookup, and brings it nearer by about a digit.
 """
 
