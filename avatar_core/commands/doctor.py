@@ -47,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Prints the report; 0 when a render can work, else 1."""
-    checks = [python, torch, libraries, kernels, bpy, blenders, smplx, tiny_cuda_nn, nvdiffrast, demo_actor]
+    checks = [python, torch, libraries, kernels, gpu_packages, bpy, blenders, smplx, demo_actor]
     if not arguments.no_worker:
         checks.append(worker)
     fit = True
@@ -101,10 +101,27 @@ def libraries() -> Iterator[Finding]:
 
 
 def kernels() -> Iterator[Finding]:
+    """What the CPU uses and, where PyTorch has an NVIDIA GPU, what that uses."""
     from ..cuda import backend
 
-    info = backend()
-    yield Finding("kernels", f"{info.name}: {info.reason}", remedy=info.faster or "", needed=True)
+    for device in ("cpu", "cuda") if _cuda() else ("cpu",):
+        info = backend(device)
+        name = "GPU kernels" if device == "cuda" else "CPU kernels"
+        if info.name == "reference":
+            yield Finding(name, f"none, PyTorch does their work slower: {info.reason}", False, info.faster)
+        else:
+            yield Finding(name, f"{info.name}, {info.reason}", remedy=info.faster)
+
+
+def gpu_packages() -> Iterator[Finding]:
+    """Packages that are used on an NVIDIA GPU where somebody has installed them."""
+    from ..cuda import optional
+
+    uses = {"nvdiffrast": "gradients of silhouettes in training", "tiny-cuda-nn": "small networks in half precision"}
+    for name, use in uses.items() if _cuda() else ():
+        package = optional.found(name)
+        text = f"{package.reason} for {use}" if package.module else package.reason
+        yield Finding(name, text, not package.remedy, package.remedy)
 
 
 def bpy() -> Iterator[Finding]:
@@ -113,14 +130,6 @@ def bpy() -> Iterator[Finding]:
 
 def smplx() -> Iterator[Finding]:
     yield _optional("smplx", "smplx", "comparing our bodies with the original code", "'avatar-core[smpl]'")
-
-
-def tiny_cuda_nn() -> Iterator[Finding]:
-    yield _unused("tiny-cuda-nn", "tinycudann")
-
-
-def nvdiffrast() -> Iterator[Finding]:
-    yield _unused("nvdiffrast", "nvdiffrast")
 
 
 def blenders() -> Iterator[Finding]:
@@ -196,10 +205,8 @@ def _optional(name: str, module: str, purpose: str, package: str) -> Finding:
     return Finding(name, _version(module))
 
 
-def _unused(name: str, module: str) -> Finding:
-    if find_spec(module) is not None:
-        return Finding(name, "installed; this version does not use it")
-    return Finding(name, "not installed", False, "nothing to do: this version has kernels of its own")
+def _cuda() -> bool:
+    return importlib.import_module("torch").cuda.is_available()
 
 
 def _importable(module: str) -> bool:

@@ -6,7 +6,8 @@ points; for a picture in texture space they are (u width, v height, 1). Nothing 
 camera's plane are right; the header explains how. A pixel belongs to the nearest face at its centre, of equally near
 ones to the first; a shared edge's pixels to exactly one face (top-left rule). Both sides of a face are seen.
 
-Gradients flow to positions within faces only: how a silhouette's move changes which face is seen has no gradient.
+Gradients flow to positions within faces only: how a silhouette's move changes which face is seen has no gradient here;
+`antialias.antialias` gives it one.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..cuda.optional import fused_mlp
 from .pcg import pcg32_uniform
 
 _ALIGNMENT = 16
@@ -35,7 +36,11 @@ class PackedMLP(nn.Module):
         return unpack(self.params, self.shapes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs] to [N, outputs], of the parameters' type."""
+        """[N, inputs] to [N, outputs], of the parameters' type; on a GPU under autocast to float16, of that type and by
+        tiny-cuda-nn itself where it is installed."""
+        fused = fused_mlp(x, self.params, self.outputs, self.shapes)
+        if fused is not None:
+            return fused
         first, *rest = self.matrices()
         ones = first[:, self.inputs :].sum(1)  # the columns of inputs that are 1
         x = torch.addmm(ones, x, first[:, : self.inputs].T)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import stat
 import sys
 from argparse import ArgumentParser
+from types import ModuleType
 
 import pytest
 
+from avatar_core import cuda
 from avatar_core.commands import doctor
+from avatar_core.cuda import BackendInfo, optional
+from avatar_core.cuda.optional import Found
 
 
 def report(capsys, *arguments: str) -> tuple[int, dict[str, str]]:
@@ -37,7 +41,7 @@ def test_where_all_is_there_a_render_can_work_and_the_worker_answers(capsys):
     code, lines = report(capsys)
     assert code == 0, lines
     assert lines["worker"].startswith("ok") and "answers: " in lines["worker"]
-    assert all(lines[name].startswith("ok") for name in ("Python", "PyTorch", "libraries", "kernels"))
+    assert all(lines[name].startswith("ok") for name in ("Python", "PyTorch", "libraries", "CPU kernels"))
     assert all("; " in line for line in lines.values() if line.startswith("missing")), "each lack has a remedy"
 
 
@@ -62,6 +66,33 @@ def test_a_check_that_fails_itself_does_not_end_the_report(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "kernels", kernels)
     lines = report(capsys, "--no-worker")[1]
     assert "the cache folder is full" in lines["kernels"] and "demo actor" in lines
+
+
+def test_kernels_of_each_device_say_which_why_and_what_would_be_faster(capsys, monkeypatch):
+    infos = {
+        "cpu": BackendInfo("reference", "no C++ compiler was found", "pip install ziglang"),
+        "cuda": BackendInfo("cuda", "device code as shipped"),
+    }
+    monkeypatch.setattr(cuda, "backend", infos.get)
+    monkeypatch.setattr(doctor, "_cuda", lambda: True)
+    packages = {
+        "nvdiffrast": Found(ModuleType("nvdiffrast"), "in use"),
+        "tiny-cuda-nn": Found(None, "cannot be loaded (undefined symbol)", "build it again"),
+    }
+    monkeypatch.setattr(optional, "found", packages.get)
+    code, lines = report(capsys, "--no-worker")
+    assert code == 0
+    assert lines["CPU kernels"].startswith("missing") and "slower: no C++ compiler was found" in lines["CPU kernels"]
+    assert lines["CPU kernels"].endswith("; pip install ziglang")
+    assert lines["GPU kernels"].startswith("ok") and "device code as shipped" in lines["GPU kernels"]
+    assert lines["nvdiffrast"].startswith("ok") and "in use for gradients" in lines["nvdiffrast"]
+    assert lines["tiny-cuda-nn"].startswith("missing") and "build it again" in lines["tiny-cuda-nn"]
+
+
+def test_packages_for_a_gpu_are_not_spoken_of_without_one(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "_cuda", lambda: False)
+    lines = report(capsys, "--no-worker")[1]
+    assert not {"GPU kernels", "nvdiffrast", "tiny-cuda-nn"} & set(lines)
 
 
 @pytest.mark.parametrize(
