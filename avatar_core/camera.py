@@ -113,8 +113,8 @@ class Camera:
         local = np.concatenate([points, np.ones((len(points), 1))], 1)
         directions = local @ self.world_to_camera[:3, :3]
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        origins = np.broadcast_to(self.position, directions.shape)
-        return origins.astype(np.float32), directions.astype(np.float32)
+        origins = np.broadcast_to(self.position.astype(np.float32), directions.shape)
+        return np.ascontiguousarray(origins), directions.astype(np.float32)
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World points [N, 3] to pixels [N, 2] (x, y) and planar depth [N] metres (not positive: behind)."""
