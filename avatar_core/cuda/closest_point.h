@@ -6,7 +6,6 @@
 // seven children a level behind fits its stack.
 enum { WIDE = 8, BINS = 16, MAX_SKEW = 48, STACK = 512 };
 static const float FAR_AWAY = 1e30f;
-static const float INFINITELY_FAR = FAR_AWAY * FAR_AWAY;
 
 // child >= 0: a node; child < 0: leaf ~child; unused children have an empty box (low > high).
 struct Node {
@@ -116,7 +115,7 @@ AC_HD Hit tree_closest(const Node* nodes, const Leaf* leaves, const float* p, fl
 // What a query returns for its i-th point; a lost one counts as the first corner of face 0, infinitely far.
 AC_HD void put_hit(const Hit& hit, i64 i, float* distance2, i64* face, float* bary) {
   bool found = hit.face >= 0;
-  distance2[i] = found ? hit.distance2 : INFINITELY_FAR;
+  distance2[i] = found ? hit.distance2 : FAR_AWAY * FAR_AWAY;  // infinity
   face[i] = found ? hit.face : 0;
   bary[3 * i] = 1 - hit.u - hit.v, bary[3 * i + 1] = hit.u, bary[3 * i + 2] = hit.v;
 }

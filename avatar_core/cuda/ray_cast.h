@@ -98,7 +98,7 @@ AC_HD RayHit tree_cast(const Node* nodes, const Leaf* leaves, const float* o, co
 // What a query returns for its i-th ray.
 AC_HD void put_ray_hit(const RayHit& hit, i64 i, float* t, i64* face, float* bary) {
   bool found = hit.face >= 0;
-  t[i] = found ? hit.t : INFINITELY_FAR;
+  t[i] = found ? hit.t : FAR_AWAY * FAR_AWAY;  // infinity
   face[i] = hit.face;
   bary[3 * i] = found ? 1 - hit.u - hit.v : 0, bary[3 * i + 1] = hit.u, bary[3 * i + 2] = hit.v;
 }
