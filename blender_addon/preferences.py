@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import bpy
+
+from . import session
+from .panels import draw_status
 
 
 class AvatarPreferences(bpy.types.AddonPreferences):
@@ -36,9 +38,6 @@ class AvatarPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        from . import session
-        from .panels import draw_status
-
         layout = self.layout
         layout.use_property_split = True
         overridden = os.environ.get(session.COMMAND_VARIABLE)
@@ -58,12 +57,6 @@ class AvatarPreferences(bpy.types.AddonPreferences):
         row.operator("avatar.check_worker", icon="CHECKMARK")
         row.operator("avatar.copy_install", icon="COPYDOWN")
         draw_status(layout, context)
-
-
-def read_preferences() -> Any:
-    """The add-on's preferences; None where Blender runs without them."""
-    addon = bpy.context.preferences.addons.get(__package__)
-    return addon.preferences if addon is not None else None
 
 
 def register() -> None:

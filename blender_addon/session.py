@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 
 from .client import Poll, Progress, Worker, WorkerError, python_command
 from .errors import SceneError
 from .link import ignore_sigpipe
-from .preferences import read_preferences
 
 COMMAND_VARIABLE = "AVATAR_WORKER"  # a command line; wins over the preferences
 INSTALL_COMMAND = "python3 -m venv ~/avatars && ~/avatars/bin/python -m pip install avatar-core"
@@ -143,7 +143,7 @@ def worker_command() -> list[str]:
     line = os.environ.get(COMMAND_VARIABLE, "").strip()
     if line:
         return shlex.split(line, posix=os.name != "nt")
-    chosen = read_preferences()
+    chosen = _preferences()
     if chosen is not None and chosen.command.strip():
         return shlex.split(chosen.command, posix=os.name != "nt")
     if chosen is None or not chosen.python.strip():
@@ -177,8 +177,14 @@ def unregister() -> None:
     current.close()
 
 
+def _preferences() -> Any:
+    """The add-on's preferences; None where Blender runs without them."""
+    addon = bpy.context.preferences.addons.get(__package__)
+    return addon.preferences if addon is not None else None
+
+
 def _threads() -> int:
-    chosen = read_preferences()
+    chosen = _preferences()
     return chosen.threads if chosen is not None else 0
 
 

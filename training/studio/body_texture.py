@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .character import EYES, LOWER_TEETH, TONGUE, UPPER_TEETH, Template, triangles
+from .surface import triangles
+from .template import EYES, LOWER_TEETH, TONGUE, UPPER_TEETH, Template
 from .texture import bake, colour, fractal, mix, step
 
 HAIR = colour(62, 40, 28)

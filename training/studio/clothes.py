@@ -1,19 +1,56 @@
-"""Jumper, trousers, sneakers and hair of the default character: shape, folds and colours."""
+"""Jumper, trousers, sneakers and hair of the default character: shape, folds and colours.
+
+Clothes are made of the helper geometry that comes with the body: they carry skinning weights, procedural textures, and
+corrective shapes ("wrinkles") whose strength follows the bend of a joint.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from .body_texture import HAIR, TROUSERS, eye_centres, hairline
-from .character import TIGHTS, Part, Template, Wrinkle, triangles
-from .surface import Surface
+from .surface import Surface, triangles
+from .template import TIGHTS, Template
 from .texture import bake, colour, fractal, mix, step
 
 _SIZE = 512  # texels a side
 _SIDES = (("left", 1.0), ("right", -1.0))
 _Paint = Callable[[np.ndarray], np.ndarray]  # rest positions [..., 3] -> colours [..., 3]
+
+
+@dataclass(frozen=True)
+class Wrinkle:
+    """Folds of a garment that grow with the bend of joints.
+
+    Strength is the summed angle of `joints` in radians, about `axis` of the axis-angle vectors in the
+    direction of `sign` (axis None: the whole angle), from 0 to `limit`.
+    """
+
+    name: str
+    offsets: np.ndarray  # [V, 3] metres at strength 1
+    joints: tuple[str, ...]
+    axis: int | None = None
+    sign: float = 1.0
+    limit: float = 1.6
+
+    def strength(self, pose: np.ndarray, joint_names: tuple[str, ...]) -> np.ndarray:
+        """[T] from axis-angle poses [T, J, 3]."""
+        turns = pose[:, [joint_names.index(joint) for joint in self.joints]]  # [T, joints, 3]
+        angles = np.linalg.norm(turns, axis=2) if self.axis is None else self.sign * turns[:, :, self.axis]
+        return angles.sum(1).clip(0, self.limit)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One mesh of a character, body frame at rest, metres."""
+
+    name: str
+    surface: Surface
+    texture: np.ndarray  # [S, S, 3] float32, display sRGB, row 0 at v = 1
+    wrinkles: tuple[Wrinkle, ...] = ()
 
 
 def make_clothes(template: Template) -> tuple[Part, ...]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from avatar_core.body.template import split_quads
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -96,3 +98,10 @@ def _gather(index: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     out = np.zeros((count, 3))
     np.add.at(out, index.ravel(), values.reshape(-1, 3))
     return out
+
+
+def triangles(quads: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Quads [Q, 4] and values at their corners [Q, 4, K] -> triangles [2Q, 3] and [2Q, 3, K]."""
+    order = np.arange(len(quads) * 4).reshape(-1, 4)
+    flat = corners.reshape(-1, corners.shape[2])
+    return split_quads(quads), flat[split_quads(order)]
