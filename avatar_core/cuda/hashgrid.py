@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,10 +158,13 @@ class _HashGrid(torch.autograd.Function):
         points, table = points.contiguous(), table.contiguous()
         ctx.save_for_backward(points, table)
         ctx.spec = spec
-        out = points.new_empty(len(points), spec.levels * spec.features)
+        shape = len(points), spec.levels * spec.features
         if choose(points) == "cuda":
+            out = points.new_empty(shape)
             _launch("hashgrid_forward", spec.levels, points, table, *_layout(table), *_levels(spec, points), out)
         else:
+            # NumPy asks for huge pages: a large result is not a page fault every 4 kB
+            out = torch.from_numpy(np.empty(shape, np.float32))
             arguments = pointer(points), pointer(table), *_layout(table), *_levels(spec, points), pointer(out)
             parallel(kernels().hashgrid_forward, arguments, len(points))
         return out
