@@ -1,4 +1,5 @@
-"""Forward kinematics in torch: batched, differentiable, any floating type and device."""
+"""Forward kinematics: batched, differentiable, any floating type and device. float32 goes through the kernels where
+there are some; the definitions here are what those are checked against."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cuda.kinematics import chains, rotations
+from ..cuda.loader import choose
+
 _SMALL = 1e-4  # squared angle, radians^2, below which the series is used
 
 
@@ -16,8 +20,17 @@ def axis_angle_to_matrix(rotation: Tensor) -> Tensor:
     """[..., 3] axis times angle (radians) -> [..., 3, 3].
 
     Rodrigues: R = I + a K + b K^2 with K = [rotation]_x, t = |rotation|, a = sin(t) / t and
-    b = (1 - cos(t)) / t^2; near zero a and b are their series in t^2, so that all derivatives exist there.
+    b = (1 - cos(t)) / t^2; near zero a and b are their series in t^2, so that all derivatives exist there. The second
+    derivatives only for other types than float32.
     """
+    backend = choose(rotation)
+    if rotation.dtype == torch.float32 and backend != "reference":
+        return rotations(rotation, backend)
+    return axis_angle_to_matrix_reference(rotation)
+
+
+def axis_angle_to_matrix_reference(rotation: Tensor) -> Tensor:
+    """The definition in torch."""
     x, y, z = rotation.unbind(-1)
     t2 = (rotation * rotation).sum(-1)
     small = t2 < _SMALL
@@ -41,11 +54,32 @@ def relative_transforms(
 
         G_j = G_parent(j) [R_j | J_j - J_parent(j)],   A_j = G_j [I | -J_j],   t(A_j) += transl
 
-    The posed joint centres are A_j J_j. Chains are composed by doubling: log2(depth) batched products.
+    The posed joint centres are A_j J_j. Raises ValueError for other shapes, and for tensors on several devices.
     """
-    chain = _chain(tuple(int(p) for p in parents), joints.device)
+    tree = tuple(int(parent) for parent in parents)
+    sides = (len(tree), 3)
+    if pose.shape[-2:] != sides or joints.shape[-2:] != sides:
+        raise ValueError(
+            f"pose and joints must be [..., {len(tree)}, 3] for as many parents, got {tuple(pose.shape)} and "
+            f"{tuple(joints.shape)}"
+        )
+    tensors = (pose, joints) if transl is None else (pose, joints, transl)
+    backend = choose(*tensors)
+    if backend == "reference" or any(tensor.dtype != torch.float32 for tensor in tensors):
+        return relative_transforms_reference(pose, joints, tree, transl)
+    shift = pose.new_zeros(3) if transl is None else transl
+    batch = torch.broadcast_shapes(pose.shape[:-2], joints.shape[:-2], shift.shape[:-1])
+    poses, centres = (tensor.expand(*batch, *sides).reshape(-1, *sides) for tensor in (pose, joints))
+    return chains(poses, centres, tree, shift.expand(*batch, 3).reshape(-1, 3), backend).view(*batch, len(tree), 4, 4)
+
+
+def relative_transforms_reference(
+    pose: Tensor, joints: Tensor, parents: tuple[int, ...], transl: Tensor | None = None
+) -> Tensor:
+    """The definition in torch. Chains are composed by doubling: log2(depth) batched products."""
+    chain = _chain(parents, joints.device)
     above_joints = torch.cat([joints, torch.zeros_like(joints[..., :1, :])], -2)[..., chain[0], :]
-    rotation = axis_angle_to_matrix(pose)
+    rotation = axis_angle_to_matrix_reference(pose)
     offset = joints - above_joints
     batch = torch.broadcast_shapes(rotation.shape[:-3], offset.shape[:-2])
     rotation = rotation.expand(*batch, -1, -1, -1)

@@ -10,6 +10,7 @@
 
 #if defined(__CUDACC_RTC__)
 #define __builtin_sqrtf sqrtf  // NVRTC has no built-ins of C compilers
+#define __builtin_sqrt sqrt
 #endif
 
 #if defined(_WIN32)
