@@ -26,7 +26,7 @@ struct Hit {
 
 // Closest point of each of a leaf's triangles (Ericson, Real-Time Collision Detection 5.1.5, without branches: the plane
 // point where it lies inside, else the nearest of the three edges). Keeps the best in `hit`. With && instead of & compilers
-// make branches, and a quarter of the speed.
+// make branches, and no vectors.
 AC_HD void leaf_closest(const Leaf& leaf, const float* p, Hit& hit) {
   float distance[WIDE], us[WIDE], vs[WIDE];
   for (int i = 0; i < WIDE; ++i) {
