@@ -8,10 +8,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..cuda.closest_point import TriangleBVH
 from ..cuda.march import BRICK, Samples, march, pack_bricks
 
 _BORDER = 4  # voxels around the points
 _MAX_VOXELS = 1 << 26
+_MAX_CENTRES = 1 << 22  # whose closest points are asked
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,19 @@ class OccupancyGrid:
         index = ((points - low) / voxel).long()
         fine[index[:, 0], index[:, 1], index[:, 2]] = True
         return cls(_dilate(fine), low, voxel)
+
+    @classmethod
+    def near(cls, bvh: TriangleBVH, reach: float, voxel: float) -> OccupancyGrid:
+        """The voxels that have a point within `reach` metres of a mesh."""
+        low = bvh.vertices.amin(0) - reach - voxel
+        cells = ((bvh.vertices.amax(0) + reach + voxel - low) / voxel).long() + 1
+        cells = (cells + BRICK - 1) // BRICK * BRICK
+        if int(cells.prod()) > _MAX_CENTRES:
+            return cls.near(bvh, reach, 2 * voxel)
+        sides = [torch.arange(int(count), device=low.device) for count in cells]
+        centres = low + voxel * (torch.stack(torch.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 3) + 0.5)
+        distance2, _, _ = bvh.closest(centres, reach + voxel * 3**0.5 / 2)
+        return cls(torch.isfinite(distance2).view(tuple(cells.tolist())), low, voxel)
 
     @cached_property
     def bricks(self) -> Tensor:

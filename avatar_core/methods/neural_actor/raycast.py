@@ -16,11 +16,11 @@ from ...frame import EMPTY_DEPTH, Frame, srgb_to_linear
 from ...quality import Quality
 from ...render.compositing import accumulate, weights
 from ...render.tiles import Watch, render_tiles
+from ...render.waves import waves
 from .field import Field
 from .pose import PosedBody, mix, to_canonical
 
 _TILE = 16384  # rays at a time
-_WAVE = 4  # samples of a ray at a time
 _VISIBLE = 1 / 512  # coverage below which a pixel is empty
 _EPSILON = 0.008  # metres, finite differences of the density
 _STEADY = 0.7  # weight of the body's normal beside the density's
@@ -64,13 +64,8 @@ class RayCaster:
         rays = len(origins)
         sums, thickness = torch.zeros(rays, 5), torch.zeros(rays)
         samples = self.grid.sample(origins, directions, self.quality.step)
-        following, end = samples.start[:-1].clone(), samples.start[1:]  # each ray's next sample
-        opaque = -float(np.log(self.quality.stop))
-        while (live := torch.nonzero((following < end) & (thickness < opaque)).squeeze(1)).numel():
+        for part in waves(samples, thickness, self.quality.stop):
             watch.check()
-            part = following[live, None] + torch.arange(_WAVE)
-            part = part[part < end[live, None]]
-            following[live] += _WAVE
             ray, distance = samples.ray[part], samples.distance[part]
             canonical = to_canonical(self.posed, origins[ray] + distance[:, None] * directions[ray], self.reach)
             low, high = canonical.interpolate(self.shell).unbind(1)

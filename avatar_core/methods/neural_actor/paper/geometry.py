@@ -6,13 +6,14 @@ x_world = x rotation + translation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ....cuda.closest_point import TriangleBVH, closest_of
+from ....cuda.signed_distance import PseudoNormals
 
 _EDGE = 1e-5  # barycentric below which a point may lie on an edge
 _NOISE = 256  # rounding errors by which the distances of tied faces differ
@@ -36,6 +37,10 @@ class SurfacePoints:
     weights: Tensor
     canonical: Tensor
 
+    def at(self, index: Tensor) -> SurfacePoints:
+        """Some of the points."""
+        return SurfacePoints(*(getattr(self, field.name)[index] for field in fields(self)))
+
     @property
     def uv(self) -> Tensor:
         """[N, 2] in [0, 1], v up."""
@@ -48,7 +53,9 @@ class PosedMesh:
 
     vertices: [V, 3] posed. faces: [F, 3] int64. face_uv: [F, 3, 2]. weights: [V, J]. transforms: [J, 4, 4] rest to
     posed. rest: [J, 4, 4] to the second rest pose (identities for none). offsets: [V, 3] metres, from this body's shape
-    back to the one that the field was trained with, added in the first rest pose; None for none.
+    back to the one that the field was trained with, added in the first rest pose; None for none. pseudo_normals: the
+    side of the surface comes from its pseudo-normals, which are right at edges and corners, instead of from the closest
+    face's normal as published.
     """
 
     vertices: Tensor
@@ -59,6 +66,7 @@ class PosedMesh:
     rest: Tensor
     bvh: TriangleBVH
     offsets: Tensor | None = None
+    pseudo_normals: bool = False
 
     @classmethod
     def pose(
@@ -70,13 +78,14 @@ class PosedMesh:
         transforms: Tensor,
         rest: Tensor | None = None,
         offsets: Tensor | None = None,
+        pseudo_normals: bool = False,
     ) -> PosedMesh:
         """Linear blend skinning of the rest vertices [V, 3], without pose offsets: x = (sum_j w_j A_j) [v; 1]."""
         posed = _transform(_blend(weights, transforms), vertices)
         if rest is None:
             rest = torch.eye(4).to(transforms).expand_as(transforms)
         bvh = TriangleBVH(posed.detach().float(), faces)
-        return cls(posed, faces, face_uv, weights, transforms, rest, bvh, offsets)
+        return cls(posed, faces, face_uv, weights, transforms, rest, bvh, offsets, pseudo_normals)
 
     def locate(self, points: Tensor, published: bool = False) -> SurfacePoints:
         """points: [N, 3] in the frame's space. published: with the tiny bias of the released kernel's barycentrics."""
@@ -86,7 +95,10 @@ class PosedMesh:
             bary = _biased(points.double(), corners.double(), bary)
         distance2, bary = distance2.to(points), bary.to(points)
         closest = _mix(bary, corners)
-        normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1])
+        if self.pseudo_normals:
+            normal = self._normals.at(face, bary)
+        else:
+            normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1])
         height = torch.sign(((points - closest) * normal).sum(1)) * distance2.sqrt()
         uv = _mix(bary, self.face_uv[face])
         weights = _mix(bary, self.weights[self.faces[face]])
@@ -115,6 +127,10 @@ class PosedMesh:
             row = torch.arange(len(part))
             face[part], distance2[part], bary[part] = around[row, first], far2[row, first], where[row, first]
         return face, distance2, bary
+
+    @cached_property
+    def _normals(self) -> PseudoNormals:
+        return PseudoNormals(self.vertices, self.faces)
 
     @cached_property
     def incident(self) -> Tensor:

@@ -19,7 +19,7 @@ from ....controls import Controls
 from ....data.neural_actor import ActorFrame, ActorMesh, LayoutError, NeuralActorFolder
 from ....errors import AvatarError
 from . import checkpoint
-from .config import Config
+from .config import CHOICES, Config
 from .model import Model
 
 _NEAREST = 32  # vertices that a joint is written as a mixture of
@@ -30,6 +30,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="its folder: transform/, tex/, transform_tpose.json")
     parser.add_argument("--body", type=Path, help="your SMPL file, for body shape; it must have the same mesh")
     parser.add_argument("--textures", type=int, default=8, help="texture maps to keep, spread over poses (default 8)")
+    parser.add_argument(
+        "--sampler", choices=CHOICES["sampler"], default="published", help="shell: the same field, several times faster"
+    )
     parser.add_argument("--licence", default="CC-BY-NC-4.0", help="of the checkpoint (default CC-BY-NC-4.0)")
     parser.add_argument("--output", type=Path, required=True, help="the .actor file")
 
@@ -40,6 +43,7 @@ def run(arguments: Namespace) -> int:
         NeuralActorFolder.open(arguments.data),
         load_body(arguments.body) if arguments.body else None,
         arguments.textures,
+        arguments.sampler,
         arguments.output.stem,
         arguments.licence,
     )
@@ -49,7 +53,13 @@ def run(arguments: Namespace) -> int:
 
 
 def import_actor(
-    found: checkpoint.Checkpoint, data: NeuralActorFolder, shape: Body | None, textures: int, name: str, licence: str
+    found: checkpoint.Checkpoint,
+    data: NeuralActorFolder,
+    shape: Body | None,
+    textures: int,
+    sampler: str,
+    name: str,
+    licence: str,
 ) -> Actor:
     """shape: the SMPL body whose betas and joints to use. Raises AvatarError for what does not fit together."""
     if not data.textures:
@@ -60,7 +70,10 @@ def import_actor(
     chosen = np.unique(np.linspace(0, len(data.frames) - 1, max(1, textures)).round().astype(int))
     maps = [data.texture(int(index)) for index in chosen]
     config = Config(
-        reach=float(found.options.get("min_dis_eps", Config.reach)), textures=len(maps), texture_size=maps[0].shape[0]
+        reach=float(found.options.get("min_dis_eps", Config.reach)),
+        textures=len(maps),
+        texture_size=maps[0].shape[0],
+        sampler=sampler,
     )
     model = Model(config, body)
     model.renderer.load_state_dict(found.state)

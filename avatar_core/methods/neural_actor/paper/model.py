@@ -21,6 +21,7 @@ from ...base import RayBatch
 from .config import Config
 from .picture import Picture
 from .renderer import Renderer
+from .seams import Gutter
 from .training import Lessons, losses
 
 _TILE = 1 << 14  # rays at a time
@@ -40,7 +41,8 @@ class Model(nn.Module):
         if len(body.face_uv) != len(body.faces):
             raise ValueError("Neural Actor needs a body with texture coordinates")
         self.config, self.body = config, body
-        self.renderer = Renderer()
+        face_uv = torch.as_tensor(body.uv)[torch.as_tensor(body.face_uv).long()]
+        self.renderer = Renderer(Gutter(face_uv) if config.surface == "seamless" else None)
         joints, side = len(body.joint_names), config.texture_size
         self.register_buffer("textures", torch.zeros(config.textures, side, side, 3, dtype=torch.uint8))
         self.register_buffer("texture_poses", torch.zeros(config.textures, joints, 3))
@@ -68,7 +70,7 @@ class Model(nn.Module):
             watch = Watch(cancel, progress)
             world = picture.vertices.numpy()
             return render_tiles(
-                camera, quality, lambda part: picture.tile(part, watch), _TILE, world, self.config.reach, watch
+                camera, quality, lambda part: picture.tile(part, quality, watch), _TILE, world, self.config.reach, watch
             )
 
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +105,7 @@ class Model(nn.Module):
         return [{"params": list(self.renderer.parameters()), "lr": 5e-4}]
 
     def _picture(self, controls: Controls) -> Picture:
-        return Picture(self.renderer, self.body, self.rest, self.config.reach, self.schema.check(controls))
+        return Picture(self.renderer, self.body, self.rest, self.config, self.schema.check(controls))
 
     def texture(self, pose: Tensor) -> Tensor:
         """The folded map of the stored texture whose pose [J, 3] turns the joints least away from this one, the global

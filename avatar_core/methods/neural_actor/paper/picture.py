@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,11 +15,14 @@ from ....body.kinematics import axis_angle_to_matrix, relative_transforms
 from ....camera import Camera
 from ....controls import Controls
 from ....frame import EMPTY_DEPTH, srgb_to_linear
+from ....quality import Quality
 from ....render.tiles import Watch
 from ..pose import vertex_normals
+from .config import Config
 from .geometry import PosedMesh, to_frame, to_world
 from .rays import EMPTY, Pixels, near_far
 from .renderer import Renderer
+from .shell import Shell
 
 _VISIBLE = 1 / 512  # coverage below which a pixel is empty
 
@@ -31,8 +35,8 @@ class Picture:
 
     folded: Tensor
 
-    def __init__(self, renderer: Renderer, body: Body, rest: Tensor, reach: float, controls: Controls) -> None:
-        self.renderer, self.reach = renderer, reach
+    def __init__(self, renderer: Renderer, body: Body, rest: Tensor, config: Config, controls: Controls) -> None:
+        self.renderer, self.config, self.reach = renderer, config, config.reach
         pose, transl = torch.as_tensor(controls.pose), torch.as_tensor(controls.transl)
         joints = torch.as_tensor(body.joints(controls.betas))
         shaped = torch.as_tensor(body.shaped(controls.betas, controls.expression))
@@ -50,6 +54,7 @@ class Picture:
             transforms,
             rest,
             offsets if bool(offsets.any()) else None,
+            config.surface == "seamless",
         )
         self.joints = to_world(
             (transforms[:, :3, :3] @ joints[..., None]).squeeze(-1) + transforms[:, :3, 3], *self._turn
@@ -61,6 +66,18 @@ class Picture:
     def _turn(self) -> tuple[Tensor, Tensor]:
         return self.rotation, self.translation
 
+    @cached_property
+    def _shell(self) -> Shell:
+        return Shell(self.mesh, self.reach)
+
+    def _rays(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Rays of the world in the frame's space."""
+        return to_frame(origins, *self._turn), directions @ self.rotation.T
+
+    def _views(self, directions: Tensor) -> Tensor:
+        """The directions [R, 3] that colours depend on, of rays of the world."""
+        return directions @ self.rotation.T if self.config.views == "root" else directions
+
     def march(
         self,
         origins: Tensor,
@@ -71,10 +88,10 @@ class Picture:
         check: Callable[[], None] = lambda: None,
     ) -> tuple[Pixels, Tensor]:
         """Renderer.render for rays of the world, [R, 3]; near, far: [R]."""
-        rays = to_frame(origins, *self._turn), directions @ self.rotation.T
-        return self.renderer.render(self.mesh, self.folded, rays, directions, (near, far), noise, check)
+        rays = self._rays(origins, directions)
+        return self.renderer.render(self.mesh, self.folded, rays, self._views(directions), (near, far), noise, check)
 
-    def tile(self, camera: Camera, watch: Watch) -> dict[str, np.ndarray]:
+    def tile(self, camera: Camera, quality: Quality, watch: Watch) -> dict[str, np.ndarray]:
         """The planes of Frame, a row a pixel."""
         origins, directions = (torch.as_tensor(array) for array in camera.rays())
         hit, near, far = near_far(origins, directions, self.vertices, self.joints, self.reach)
@@ -89,7 +106,11 @@ class Picture:
         hits = torch.nonzero(hit).squeeze(1)
         if hits.numel() == 0:
             return planes
-        pixels, _ = self.march(origins[hits], directions[hits], near[hits], far[hits], check=watch.check)
+        if self.config.sampler == "shell":
+            rays, views = self._rays(origins[hits], directions[hits]), self._views(directions[hits])
+            pixels = self._shell.march(self.renderer, self.folded, rays, views, quality, watch.check)
+        else:
+            pixels, _ = self.march(origins[hits], directions[hits], near[hits], far[hits], check=watch.check)
         alpha = (1 - pixels.missed).clamp(0, 1)
         seen = alpha > _VISIBLE
         hits, alpha = hits[seen], alpha[seen, None]

@@ -3,37 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from .field import Field
+from .field import Field, TextureTerms
 from .geometry import PosedMesh, SurfacePoints
 from .rays import Pixels, composite, sample
+from .seams import Gutter
 from .texture import CHANNELS, TextureEncoder, sample_map
 
 _RAYS = 1024  # at a time
 
 
-class Renderer(nn.Module):
-    """Texture encoder and field; in `eval` mode it is a function of its inputs alone."""
+@dataclass(frozen=True)
+class Looked:
+    """What the field says of N points before their colour. density: [N] 1/m. offset: [N, 3] metres, the residual
+    deformation. features, code: [N, width]."""
 
-    def __init__(self) -> None:
+    density: Tensor
+    offset: Tensor
+    features: Tensor
+    code: Tensor
+    texture: TextureTerms
+
+    def at(self, index: Tensor) -> Looked:
+        """Some of the points."""
+        texture = TextureTerms(self.texture.deformation[index], self.texture.colour[index])
+        return Looked(self.density[index], self.offset[index], self.features[index], self.code[index], texture)
+
+
+class Renderer(nn.Module):
+    """Texture encoder and field; in `eval` mode it is a function of its inputs alone. gutter: what fills texture maps
+    outside of their charts; None leaves them as the encoder makes them."""
+
+    def __init__(self, gutter: Gutter | None = None) -> None:
         super().__init__()
         self.encoder = TextureEncoder()
         self.field = Field(CHANNELS)
+        self.gutter = gutter
 
     def texture_map(self, image: Tensor) -> Tensor:
         """An image [H, W, 3] in [0, 1] (display sRGB, top row first) to what points look up: [512, H/2, W/2]."""
-        return self.field.fold(self.encoder(image.permute(2, 0, 1)[None]))
+        folded = self.field.fold(self.encoder(image.permute(2, 0, 1)[None]))
+        return folded if self.gutter is None else self.gutter.fill(folded)
 
-    def shade(self, at: SurfacePoints, folded: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Density [N], colour [N, 3] and residual deformation [N, 3] of points; directions: [N, 3] unit, world."""
-        terms = self.field.terms(sample_map(folded, at.uv))
+    def look(self, at: SurfacePoints, folded: Tensor) -> Looked:
+        """The field at points, but for colour."""
+        lookup = sample_map if self.gutter is None else self.gutter.lookup
+        terms = self.field.terms(lookup(folded, at.uv))
         code = self.field.code(at.local)
         offset = self.field.offset(code, terms)
         features = self.field.features(at.canonical + offset)
-        return self.field.density(features), self.field.colours(features, code, terms, directions), offset
+        return Looked(self.field.density(features), offset, features, code, terms)
+
+    def colours(self, found: Looked, directions: Tensor) -> Tensor:
+        """[N, 3], -1 to 1; directions: [N, 3] unit, in the space of the training."""
+        return self.field.colours(found.features, found.code, found.texture, directions)
+
+    def shade(self, at: SurfacePoints, folded: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Density [N], colour [N, 3] and residual deformation [N, 3] of points; directions as for `colours`."""
+        found = self.look(at, folded)
+        return found.density, self.colours(found, directions), found.offset
 
     def render(
         self,
@@ -47,8 +79,8 @@ class Renderer(nn.Module):
     ) -> tuple[Pixels, Tensor]:
         """Pixels, and the residual deformation of all samples [S, 3].
 
-        rays: origins and directions [R, 3] in the frame's space. directions: [R, 3], world. interval: near and far
-        [R] metres, of rays that hit. check: called between parts; may raise.
+        rays: origins and directions [R, 3] in the frame's space. directions: [R, 3], as for `colours`. interval: near
+        and far [R] metres, of rays that hit. check: called between parts; may raise.
         """
         parts, offsets = [], []
         for part in torch.arange(len(directions), device=directions.device).split(_RAYS):
