@@ -21,7 +21,10 @@ COMMANDS = {
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
     "render": ("avatar_core.commands.render", "render an actor outside of Blender"),
     "export": ("avatar_core.commands.export", "write the posed surface of an actor as a mesh"),
-    "import": ("avatar_core.commands.import_checkpoint", "make an actor of a released checkpoint"),
+    "import": (
+        "avatar_core.commands.import_checkpoint",
+        "make an actor of a released checkpoint, or a capture of a published folder",
+    ),
     "inspect": ("avatar_core.commands.inspect", "print what an .actor file says of itself"),
 }
 

@@ -49,7 +49,7 @@ class Row:
 def measure(case: Case, repeat: int) -> Row:
     """The median of `repeat` turns, after one that warms up and is watched for memory."""
     works = {"": case.ours, **case.peers}
-    memory = {name: peak_growth(work) for name, work in works.items()}
+    memory = {name: _peak_growth(work) for name, work in works.items()}
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeat):
         for name, work in works.items():
@@ -69,7 +69,7 @@ def measure(case: Case, repeat: int) -> Row:
     )
 
 
-def peak_growth(work: Work) -> float:
+def _peak_growth(work: Work) -> float:
     """MB by which the process's resident memory rises at most during the call; NaN outside of Linux."""
     reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
     try:

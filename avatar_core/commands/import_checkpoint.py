@@ -1,4 +1,4 @@
-"""`avatar import METHOD CHECKPOINT`: released checkpoints of the five systems become actors."""
+"""`avatar import SYSTEM FILE`: released checkpoints become actors, folders in published layouts captures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from importlib import import_module
 
 IMPORTERS = {
     "neural_actor": "avatar_core.methods.neural_actor.paper.importer",
+    "neural_actor_data": "avatar_core.methods.neural_actor.paper.dataset",
+    "easymocap": "avatar_core.data.easymocap",
     "nerf_blendshape": "avatar_core.methods.nerf_blendshape.paper.importer",
 }
 

@@ -12,7 +12,6 @@ camera-to-world poses, rotations stored transposed, joint transforms with the jo
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,19 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ..camera import Camera, CameraError
-from ..errors import AvatarError
+from ..camera import Camera
+from .layout import PICTURES, LayoutError, opencv_camera, picture_size, read_json, read_picture, read_text, sorted_files
 
-_MAX_TEXT = 256 << 20  # bytes of one text file
-_MAX_PIXELS = 1 << 26
 _WHITE = 250  # sRGB value above which a corner counts as white
-_PICTURES = (".png", ".jpg", ".jpeg")
-
-
-class LayoutError(AvatarError):
-    """A folder that cannot be used; the sentence names file and line."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +75,10 @@ class NeuralActorFolder:
         joints = mesh.weights.shape[1]
         rest_file = folder / "transform_tpose.json"
         rest = _transforms(rest_file, _json(rest_file), joints) if rest_file.exists() else None
-        frames = tuple(_frame(path, joints) for path in _sorted(folder / "transform", (".json",)))
+        frames = tuple(_frame(path, joints) for path in sorted_files(folder / "transform", (".json",)))
         if not frames:
             raise LayoutError(f"{folder / 'transform'} has no frame (*.json)")
-        textures = tuple(_sorted(folder / "tex", _PICTURES))
+        textures = tuple(sorted_files(folder / "tex", PICTURES))
         if textures and len(textures) != len(frames):
             raise LayoutError(
                 f"{folder / 'tex'} has {len(textures)} textures for {len(frames)} frames of transform/; they are "
@@ -96,21 +87,21 @@ class NeuralActorFolder:
         views = _views(folder)
         pictures = _pictures(folder, frames, len(views))
         if pictures:
-            size = _size(pictures[0][0])
+            size = picture_size(pictures[0][0])
             notes += _background_notes(pictures[0][0])
         if size is None and views:
             notes.append(f"{folder} has no rgb/ and no size was given: its cameras are left out")
         intrinsics = _intrinsics(folder, len(views), notes)
-        cameras = tuple(_camera(path, K, view, size) for (path, view), K in zip(views, intrinsics) if size)
+        cameras = tuple(opencv_camera(path, K, view, size) for (path, view), K in zip(views, intrinsics) if size)
         return cls(folder, mesh, rest, cameras, frames, textures, pictures, tuple(notes))
 
     def texture(self, frame: int) -> np.ndarray:
         """[H, W, 3] float32 in [0, 1], display sRGB, top row first. Raises LayoutError."""
-        return _rgb(self.textures[frame])[..., :3].astype(np.float32) / 255
+        return read_picture(self.textures[frame])[..., :3].astype(np.float32) / 255
 
     def picture(self, frame: int, camera: int) -> np.ndarray:
         """[H, W, 4] uint8, display sRGB. A picture without alpha is full wherever it is not exactly white."""
-        image = _rgb(self.pictures[frame][camera])
+        image = read_picture(self.pictures[frame][camera])
         if image.shape[2] == 4:
             return image
         alpha = np.where((image != 255).any(-1, keepdims=True), 255, 0).astype(np.uint8)
@@ -140,7 +131,7 @@ def _read_mesh(folder: Path) -> ActorMesh:
 
 def _weights(folder: Path, vertices: int) -> np.ndarray:
     path = folder / "skinning_weight.txt"
-    rows = [row.split() for row in _text(path).splitlines() if row.strip()]
+    rows = [row.split() for row in read_text(path).splitlines() if row.strip()]
     if len(rows) != vertices or len({len(row) for row in rows}) != 1:
         raise LayoutError(f"{path} must have a row of one length for each of the {vertices} vertices, has {len(rows)}")
     weights = _floats(path, rows)
@@ -187,7 +178,7 @@ def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
 def _views(folder: Path) -> list[tuple[Path, np.ndarray]]:
     """World-to-camera matrices; extrinsic/ wins over pose/ (camera to world)."""
     for name, invert in (("extrinsic", False), ("pose", True)):
-        paths = _sorted(folder / name, (".txt",))
+        paths = sorted_files(folder / name, (".txt",))
         if paths:
             matrices = [(path, _matrix(path)) for path in paths]
             return [(path, np.linalg.inv(m) if invert else m) for path, m in matrices]
@@ -196,7 +187,7 @@ def _views(folder: Path) -> list[tuple[Path, np.ndarray]]:
 
 def _matrix(path: Path) -> np.ndarray:
     """A rigid 4x4 matrix from 4x4, 3x4 or 1x16 numbers."""
-    values = _floats(path, [_text(path).split()]).reshape(-1)
+    values = _floats(path, [read_text(path).split()]).reshape(-1)
     if values.size not in (12, 16):
         raise LayoutError(f"{path} must hold a matrix of 12 or 16 numbers, has {values.size}")
     matrix = np.eye(4)
@@ -210,7 +201,7 @@ def _matrix(path: Path) -> np.ndarray:
 def _intrinsics(folder: Path, count: int, notes: list[str]) -> list[np.ndarray]:
     """K of each camera, as stored (pixel centres at whole numbers)."""
     for name in ("intrinsic", "intrinisc"):
-        paths = _sorted(folder / name, (".txt",))
+        paths = sorted_files(folder / name, (".txt",))
         if paths:
             if name == "intrinisc":
                 notes.append(f"{folder / name} is spelt wrong but used; the original ignores it, so rename it")
@@ -227,7 +218,7 @@ def _intrinsics(folder: Path, count: int, notes: list[str]) -> list[np.ndarray]:
 
 def _K(path: Path) -> np.ndarray:
     """From 3x3 or 4x4 numbers, or a first line 'f cx cy _'; a line of two numbers is the size of the pictures."""
-    rows = [words for line in _text(path).splitlines() if len(words := line.split()) not in (0, 2)]
+    rows = [words for line in read_text(path).splitlines() if len(words := line.split()) not in (0, 2)]
     count = sum(map(len, rows))
     if count in (9, 16):
         side = 3 if count == 9 else 4
@@ -238,31 +229,13 @@ def _K(path: Path) -> np.ndarray:
     raise LayoutError(f"{path} must hold K as 3x3 or 4x4 numbers, or a line 'f cx cy _'; it has {count} numbers")
 
 
-def _camera(path: Path, K: np.ndarray, view: np.ndarray, size: tuple[int, int]) -> Camera:
-    width, height = size
-    if not (0.2 < (K[0, 2] + 0.5) / width < 0.8 and 0.2 < (K[1, 2] + 0.5) / height < 0.8):
-        raise LayoutError(
-            f"{path}: the principal point ({K[0, 2]:g}, {K[1, 2]:g}) lies far from the middle of pictures of "
-            f"{width}x{height}: K is for another resolution; scale it"
-        )
-    ours = K.copy()
-    ours[:2, 2] += 0.5
-    rigid = view.copy()
-    u, _, v = np.linalg.svd(view[:3, :3])
-    rigid[:3, :3], rigid[3] = u @ v, (0, 0, 0, 1)
-    try:
-        return Camera(width, height, ours, rigid)
-    except CameraError as error:
-        raise LayoutError(f"{path}: {error}") from error
-
-
 def _pictures(folder: Path, frames: tuple[ActorFrame, ...], cameras: int) -> tuple[tuple[Path, ...], ...]:
     root = folder / "rgb"
     if not root.is_dir():
         return ()
     found = []
     for frame in frames:
-        paths = tuple(_sorted(root / frame.name, _PICTURES))
+        paths = tuple(sorted_files(root / frame.name, PICTURES))
         if len(paths) != cameras:
             raise LayoutError(f"{root / frame.name} has {len(paths)} pictures for {cameras} cameras")
         found.append(paths)
@@ -271,7 +244,7 @@ def _pictures(folder: Path, frames: tuple[ActorFrame, ...], cameras: int) -> tup
 
 def _background_notes(path: Path) -> list[str]:
     """Corners must be white, which is both background and mask. Raises LayoutError where none is."""
-    image = _rgb(path)
+    image = read_picture(path)
     if image.shape[2] == 4:
         return []
     corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
@@ -282,35 +255,9 @@ def _background_notes(path: Path) -> list[str]:
     return [] if exact else [f"{path}: the background is nearly white but not exactly; its mask will have holes"]
 
 
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, Image.DecompressionBombError) as error:
-        raise LayoutError(f"{path} is no picture that can be read") from error
-
-
-def _rgb(path: Path) -> np.ndarray:
-    """[H, W, 3 or 4] uint8. Raises LayoutError."""
-    width, height = _size(path)
-    if width * height > _MAX_PIXELS:
-        raise LayoutError(f"{path} has {width}x{height} pixels, more than any texture or picture here")
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGBA" if "A" in image.getbands() else "RGB"))
-    except OSError as error:
-        raise LayoutError(f"{path} is damaged: {error}") from error
-
-
-def _sorted(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
-
-
 def _lines(path: Path, keyword: str) -> Iterator[tuple[int, list[str]]]:
     """Line numbers (from 1) and words of the lines of an OBJ file that begin with `keyword`."""
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         words = line.split()
         if words and words[0] == keyword:
             yield number, words[1:]
@@ -351,19 +298,7 @@ def _index(path: Path, number: int, corner: str) -> tuple[int, int | None]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
-        raise LayoutError(f"{path} is not JSON: {error}") from error
+    data = read_json(path)
     if not isinstance(data, dict):
         raise LayoutError(f"{path} must hold a JSON object")
     return data
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAX_TEXT:
-            raise LayoutError(f"{path} is larger than any file of this layout")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LayoutError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error

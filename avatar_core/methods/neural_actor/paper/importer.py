@@ -66,7 +66,7 @@ def import_actor(
         raise LayoutError(f"{data.folder} has no tex/: the released texture network cannot be used, so give its maps")
     if found.mesh.weights.shape[1] != len(SMPL_JOINTS):
         raise AvatarError(f"the checkpoint has {found.mesh.weights.shape[1]} joints; actors here follow SMPL's 24")
-    body = _body(found.mesh, data.frames, shape, name, licence)
+    body = actor_body(found.mesh, data.frames, shape, name, licence)
     chosen = np.unique(np.linspace(0, len(data.frames) - 1, max(1, textures)).round().astype(int))
     maps = [data.texture(int(index)) for index in chosen]
     config = Config(
@@ -92,7 +92,8 @@ def import_actor(
     return Actor(model.eval(), body, describe("neural_actor_paper", model, body, provenance, licence))
 
 
-def _body(mesh: ActorMesh, frames: Sequence[ActorFrame], shape: Body | None, name: str, licence: str) -> Body:
+def actor_body(mesh: ActorMesh, frames: Sequence[ActorFrame], shape: Body | None, name: str, licence: str) -> Body:
+    """shape: the SMPL body whose betas to use, None for none. Raises AvatarError when it is another mesh."""
     uv, face_uv = np.unique(mesh.face_uv.reshape(-1, 2), axis=0, return_inverse=True)
     if shape is not None and (len(shape.vertices) != len(mesh.vertices) or shape.weights.shape != mesh.weights.shape):
         raise AvatarError(
