@@ -12,18 +12,10 @@ _DAMPING = 1e-2  # of a blended matrix that has lost its volume; rotations have 
 _MIN_VOLUME = 1e-3  # determinant below which a blended matrix counts as lost
 
 
-def blend(weights: Tensor, transforms: Tensor) -> Tensor:
-    """M_n = sum_j w_nj A_j: [N, J] and [..., J, 4, 4] -> [..., N, 4, 4]."""
-    return (weights @ transforms.flatten(-2)).unflatten(-1, (4, 4))
-
-
 def skin(points: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:
-    """Rest -> posed, [..., N, 3] metres: x' = M_n x, with M of `blend`. points: [..., N, 3], weights: [N, J],
-    transforms: [..., J, 4, 4]. One body in one pose goes through the kernel."""
-    if points.dim() == 2 and transforms.dim() == 3 and len(points) == len(weights):
-        return skin_points(points, weights, transforms)
-    matrix = blend(weights, transforms)
-    return (matrix[..., :3, :3] @ points[..., None])[..., 0] + matrix[..., :3, 3]
+    """Rest -> posed, [..., N, 3] metres: x' = M_n x, M_n = sum_j w_nj A_j. points: [..., N, 3], weights: [N, J],
+    transforms: [..., J, 4, 4]."""
+    return skin_points(points, weights, transforms)
 
 
 def inverse_skin(points: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:

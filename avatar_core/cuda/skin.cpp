@@ -1,37 +1,136 @@
-// CPU shells of linear blend skinning. A range is of points of one body; gradients of transforms are summed in parts of
-// a fixed size, so that they do not depend on the number of threads.
+// CPU shells of linear blend skinning. A range is of blocks of vertices, or of parts: as many blocks each, so that sums
+// over vertices do not depend on the number of threads.
 #include "skin.h"
 
-AC_API void skin_forward(const float* points, const float* weights, const i32* joints, i32 count,
-                         const float* transforms, float* out, i64 begin, i64 end) {
-  for (i64 i = begin; i < end; ++i) {
-    float matrix[16];
-    skin_blend(weights + i * count, joints ? joints + i * count : 0, count, transforms, matrix);
-    skin_point(matrix, points + 3 * i, out + 3 * i);
+static const int LANES = 16;  // sums of a corrective's gradient that are kept apart, so that they are one vector
+
+static const int GROUP = 8;   // bodies for which a corrective is read once
+
+static int group_size(const Skin& skin, i64 body) {
+  return skin.bodies - body < GROUP ? (int)(skin.bodies - body) : GROUP;
+}
+
+static int block_size(const Skin& skin, i64 block) {
+  i64 left = skin.vertices - block * SKIN_BLOCK;
+  return left < SKIN_BLOCK ? (int)left : SKIN_BLOCK;
+}
+
+// rest[bodies][3][32]: a block's points with their correctives, four of them at a time.
+static void correct(const Skin& skin, i64 body, int bodies, i64 block, float (*rest)[SKIN_ENTRY]) {
+  int size = block_size(skin, block);
+  for (int b = 0; b < bodies; ++b) {
+    const float* points = skin.points + (body + b) * skin.point_stride + 3 * block * SKIN_BLOCK;
+    for (int i = 0; i < size; ++i)
+      for (int d = 0; d < 3; ++d) rest[b][d * SKIN_BLOCK + i] = points[3 * i + d];
+  }
+  if (!skin.values) return;
+  i32 end = skin.first[block + 1];
+  for (i32 entry = skin.first[block]; entry < end; entry += 4) {
+    float value[4][SKIN_ENTRY];
+    for (int k = 0; k < 4; ++k) {
+      const short* steps = skin.values + (i64)(entry + k < end ? entry + k : entry) * SKIN_ENTRY;
+      for (int i = 0; i < SKIN_ENTRY; ++i) value[k][i] = steps[i];
+    }
+    for (int b = 0; b < bodies; ++b) {
+      const float* coefficients = skin.coefficients + (body + b) * skin.feature_count;
+      float c[4];
+      for (int k = 0; k < 4; ++k) c[k] = entry + k < end ? coefficients[skin.features[entry + k]] : 0;
+      for (int i = 0; i < SKIN_ENTRY; ++i)
+        rest[b][i] += c[0] * value[0][i] + c[1] * value[1][i] + (c[2] * value[2][i] + c[3] * value[3][i]);
+    }
   }
 }
 
-// The range is of parts of `part` points each; grad_transforms: [parts, joint_count, 12], zero before.
-AC_API void skin_backward(const float* points, const float* weights, const i32* joints, i32 count,
-                          const float* transforms, const float* grad, i64 total, i64 part, i64 joint_count,
-                          float* grad_points, float* grad_weights, float* grad_transforms, i64 begin, i64 end) {
-  for (i64 p = begin; p < end; ++p) {
-    float* sums = grad_transforms + p * joint_count * 12;
-    i64 stop = (p + 1) * part < total ? (p + 1) * part : total;
-    for (i64 i = p * part; i < stop; ++i) {
-      float matrix[16], outer[12];
-      const i32* own = joints ? joints + i * count : 0;
-      skin_blend(weights + i * count, own, count, transforms, matrix);
-      skin_point_backward(matrix, points + 3 * i, grad + 3 * i, grad_points + 3 * i, outer);
-      for (i32 k = 0; k < count; ++k) {
-        i64 joint = own ? own[k] : k;
-        float weight = weights[i * count + k], dot = 0;
-        for (int c = 0; c < 12; ++c) {
-          dot += transforms[16 * joint + c] * outer[c];
-          sums[12 * joint + c] += weight * outer[c];
+// A block's matrices before its points: a vector that is read right after it was written holds up the processor.
+static void blend(const Skin& skin, i64 body, i64 block, float (*matrices)[16]) {
+  int size = block_size(skin, block);
+  for (int i = 0; i < size; ++i) {
+    i64 at = (block * SKIN_BLOCK + i) * skin.influences;
+    skin_blend(skin.weights + at, skin.joints ? skin.joints + at : 0, (i32)skin.influences,
+               skin.transforms + 16 * skin.joint_count * body, matrices[i]);
+  }
+}
+
+AC_API void skin_forward(const Skin* skin, float* out, i64 begin, i64 end) {
+  for (i64 block = begin; block < end; ++block)
+    for (i64 body = 0; body < skin->bodies; body += GROUP) {
+      float rest[GROUP][SKIN_ENTRY] = {};
+      int bodies = group_size(*skin, body), size = block_size(*skin, block);
+      correct(*skin, body, bodies, block, rest);
+      for (int b = 0; b < bodies; ++b) {
+        alignas(64) float matrices[SKIN_BLOCK][16];
+        blend(*skin, body + b, block, matrices);
+        for (int i = 0; i < size; ++i) {
+          float x[3] = {rest[b][i], rest[b][SKIN_BLOCK + i], rest[b][2 * SKIN_BLOCK + i]};
+          skin_point(matrices[i], x, out + 3 * ((body + b) * skin->vertices + block * SKIN_BLOCK + i));
         }
-        grad_weights[i * count + k] = dot;
       }
     }
+}
+
+// Of one block of one body at the points rest[3][32]. grad_rest[3][32]; the others are added to, grad_weights unless it
+// is null.
+static void backward(const Skin& skin, i64 body, i64 block, const float* grad, const float* rest, float* grad_rest,
+                     float* grad_weights, float* grad_transforms) {
+  const float* transforms = skin.transforms + 16 * skin.joint_count * body;
+  int size = block_size(skin, block);
+  alignas(64) float matrices[SKIN_BLOCK][16];
+  blend(skin, body, block, matrices);
+  for (int i = 0; i < size; ++i) {
+    i64 v = block * SKIN_BLOCK + i;
+    float outer[16], grad_x[3], x[3] = {rest[i], rest[SKIN_BLOCK + i], rest[2 * SKIN_BLOCK + i]};
+    const float* weights = skin.weights + v * skin.influences;
+    const i32* joints = skin.joints ? skin.joints + v * skin.influences : 0;
+    skin_point_backward(matrices[i], x, grad + 3 * (body * skin.vertices + v), grad_x, outer);
+    for (int d = 0; d < 3; ++d) grad_rest[d * SKIN_BLOCK + i] = grad_x[d];
+    for (i64 k = 0; k < skin.influences; ++k) {
+      i64 joint = joints ? joints[k] : k;
+      float* sums = grad_transforms + 16 * joint;
+      for (int c = 0; c < 16; ++c) sums[c] += weights[k] * outer[c];
+      if (grad_weights) grad_weights[v * skin.influences + k] += skin_dot(transforms + 16 * joint, outer);
+    }
+  }
+}
+
+// sums[bodies][features][LANES] += what each entry of the block adds to its feature's gradients.
+static void backward_correctives(const Skin& skin, int bodies, i64 block, const float (*grad_rest)[SKIN_ENTRY],
+                                 float* sums) {
+  for (i32 entry = skin.first[block]; entry < skin.first[block + 1]; ++entry) {
+    float value[SKIN_ENTRY];
+    for (int i = 0; i < SKIN_ENTRY; ++i) value[i] = skin.values[(i64)entry * SKIN_ENTRY + i];
+    for (int b = 0; b < bodies; ++b) {
+      float* own = sums + (b * skin.feature_count + skin.features[entry]) * LANES;
+      for (int lane = 0; lane < LANES; ++lane) {
+        float total = own[lane];
+        for (int i = 0; i < SKIN_ENTRY / LANES; ++i) total += value[i * LANES + lane] * grad_rest[b][i * LANES + lane];
+        own[lane] = total;
+      }
+    }
+  }
+}
+
+// All are zero before. grad_points: as points. grad_weights: may be null. grad_transforms: [parts, bodies, joints, 4, 4].
+// grad_coefficients: [parts, bodies, features, LANES], or null.
+AC_API void skin_backward(const Skin* skin, const float* grad, i64 part_blocks, float* grad_points,
+                          float* grad_weights, float* grad_transforms, float* grad_coefficients, i64 begin, i64 end) {
+  i64 blocks = (skin->vertices + SKIN_BLOCK - 1) / SKIN_BLOCK;
+  for (i64 part = begin; part < end; ++part) {
+    i64 stop = (part + 1) * part_blocks < blocks ? (part + 1) * part_blocks : blocks;
+    for (i64 block = part * part_blocks; block < stop; ++block)
+      for (i64 body = 0; body < skin->bodies; body += GROUP) {
+        i64 at = part * skin->bodies + body;
+        float rest[GROUP][SKIN_ENTRY] = {}, grad_rest[GROUP][SKIN_ENTRY] = {};
+        int bodies = group_size(*skin, body), size = block_size(*skin, block);
+        correct(*skin, body, bodies, block, rest);
+        for (int b = 0; b < bodies; ++b) {
+          backward(*skin, body + b, block, grad, rest[b], grad_rest[b], grad_weights,
+                   grad_transforms + 16 * skin->joint_count * (at + b));
+          float* points = grad_points + (body + b) * skin->point_stride + 3 * block * SKIN_BLOCK;
+          for (int i = 0; i < size; ++i)
+            for (int d = 0; d < 3; ++d) points[3 * i + d] += grad_rest[b][d * SKIN_BLOCK + i];
+        }
+        if (grad_coefficients)
+          backward_correctives(*skin, bodies, block, grad_rest, grad_coefficients + at * skin->feature_count * LANES);
+      }
   }
 }

@@ -1,14 +1,37 @@
-// Linear blend skinning: x' = M x with M = sum_k w_k A_j(k), rows of A are 16 floats (4x4), so that a matrix is a cache
-// line. See skin.py for the definition and the gradients.
+// Linear blend skinning: x' = M (x + sum_f c_f d_f) with M = sum_k w_k A_j(k); rows of A are 16 floats (4x4), so that a
+// matrix is a cache line. d are pose correctives. See skin.py for the definition and the gradients.
 #pragma once
 #include "common.h"
 
-// matrix[16] = sum_k weights[k] transforms[joints ? joints[k] : k].
+static const int SKIN_BLOCK = 32;              // vertices side by side
+static const int SKIN_ENTRY = 3 * SKIN_BLOCK;  // numbers of one corrective in one block: x, then y, then z
+
+// What is skinned: bodies of one mesh. Correctives are blocks of 32 vertices by features, without those that are zero:
+// entries first[block] to first[block + 1] are values[entry][3][32] steps for feature features[entry].
+struct Skin {
+  const float* points;        // [vertices, 3], or [bodies, vertices, 3] if point_stride is not 0
+  const float* weights;       // [vertices, influences]
+  const i32* joints;          // [vertices, influences], or null: all joints in turn
+  const float* transforms;    // [bodies, joint_count, 4, 4]
+  const short* values;        // null without correctives
+  const i32 *features, *first;
+  const float* coefficients;  // [bodies, feature_count], a step's size included
+  i64 bodies, vertices, point_stride, influences, joint_count, feature_count;
+};
+
+// matrix[16] = sum_k weights[k] transforms[joints ? joints[k] : k], four at a time.
 AC_HD void skin_blend(const float* weights, const i32* joints, i32 count, const float* transforms, float* matrix) {
   for (int i = 0; i < 16; ++i) matrix[i] = 0;
-  for (i32 k = 0; k < count; ++k) {
-    const float* one = transforms + 16 * (i64)(joints ? joints[k] : k);
-    for (int i = 0; i < 16; ++i) matrix[i] += weights[k] * one[i];
+  for (i32 k = 0; k < count; k += 4) {
+    const float* one[4];
+    float weight[4];
+    for (int n = 0; n < 4; ++n) {
+      i32 own = k + n < count ? k + n : k;
+      one[n] = transforms + 16 * (i64)(joints ? joints[own] : own);
+      weight[n] = k + n < count ? weights[own] : 0;
+    }
+    for (int i = 0; i < 16; ++i)
+      matrix[i] += weight[0] * one[0][i] + weight[1] * one[1][i] + (weight[2] * one[2][i] + weight[3] * one[3][i]);
   }
 }
 
@@ -29,7 +52,7 @@ AC_HD float skin_cofactors(const float* m, float* inverse) {
   return a * inverse[0] + d * inverse[1] + g * inverse[2];
 }
 
-// Gradients of skin_point for one point: grad_x = B^T grad; grad_matrix[12] += grad [x, 1]^T.
+// Gradients of skin_point for one point: grad_x = B^T grad; grad_matrix[16] = grad [x, 1]^T, last row 0.
 AC_HD void skin_point_backward(const float* matrix, const float* x, const float* grad, float* grad_x,
                                float* grad_matrix) {
   for (int c = 0; c < 3; ++c) grad_x[c] = matrix[c] * grad[0] + matrix[4 + c] * grad[1] + matrix[8 + c] * grad[2];
@@ -37,4 +60,11 @@ AC_HD void skin_point_backward(const float* matrix, const float* x, const float*
     for (int c = 0; c < 3; ++c) grad_matrix[4 * r + c] = grad[r] * x[c];
     grad_matrix[4 * r + 3] = grad[r];
   }
+  for (int c = 12; c < 16; ++c) grad_matrix[c] = 0;
+}
+
+AC_HD float skin_dot(const float* a, const float* b) {
+  float total = 0;
+  for (int c = 0; c < 12; ++c) total += a[c] * b[c];
+  return total;
 }

@@ -9,10 +9,10 @@ import torch
 
 from avatar_core.body import load_body
 from avatar_core.body.kinematics import relative_transforms
-from avatar_core.body.skinning import blend
 from avatar_core.cuda.canonical import canonical_points, canonical_points_reference
 from avatar_core.cuda.closest_point import TriangleBVH
 from avatar_core.cuda.signed_distance import PseudoNormals
+from avatar_core.cuda.skin import blend
 from benchmarks.timing import Case
 
 _POINTS, _SHELL = 200_000, 0.02  # metres, one standard deviation

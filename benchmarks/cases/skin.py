@@ -10,9 +10,8 @@ from torch import Tensor
 
 from avatar_core.body import load_body
 from avatar_core.body.kinematics import relative_transforms
-from avatar_core.body.skinning import blend
 from avatar_core.cuda.broyden import SkinningVolume, find_roots
-from avatar_core.cuda.skin import skin_points, sparse_weights
+from avatar_core.cuda.skin import blend, skin_points, sparse_weights
 from benchmarks.timing import Case
 
 _POINTS, _STARTS, _STEPS = 20_000, 13, 10

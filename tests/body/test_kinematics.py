@@ -8,7 +8,8 @@ import torch
 
 from avatar_core.body import load_body
 from avatar_core.body.kinematics import axis_angle_to_matrix, relative_transforms
-from avatar_core.body.skinning import blend, inverse_skin, pose_features, pose_offsets, skin
+from avatar_core.body.skinning import inverse_skin, pose_features, pose_offsets, skin
+from avatar_core.cuda.skin import blend
 from blend_templates.motions import load_motion
 
 PARENTS = (-1, 0, 1, 2, 1)

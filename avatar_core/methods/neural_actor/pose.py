@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ...body.kinematics import axis_angle_to_matrix, relative_transforms
-from ...body.skinning import blend
 from ...controls import Controls
 from ...cuda.canonical import canonical_points
 from ...cuda.closest_point import TriangleBVH
+from ...cuda.skin import blend
 from ...render.occupancy import OccupancyGrid
 
 
