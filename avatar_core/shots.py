@@ -78,7 +78,8 @@ def motion_shot(actor: Actor, name: str, size: tuple[int, int]) -> Shot:
 
 
 def capture_shot(folder: Path, camera: str | None) -> Shot:
-    """The poses of a capture, or of a folder in Neural Actor's layout, from one of its cameras (default: the first)."""
+    """The poses of a capture, of a tracked head, or of a folder in Neural Actor's layout, from one of its cameras
+    (default: the first)."""
     if (folder / "transform").is_dir():
         from .data.neural_actor import NeuralActorFolder
         from .methods.neural_actor.paper.importer import smpl_controls
@@ -87,9 +88,9 @@ def capture_shot(folder: Path, camera: str | None) -> Shot:
         names, cameras = [f"{i:04d}" for i in range(len(published.cameras))], published.cameras
         frames: Sequence[Controls] = smpl_controls(published.frames)
     else:
-        from .data.capture import Capture
+        from .data.head_capture import open_capture
 
-        capture = Capture.open(folder)
+        capture = open_capture(folder)
         names, cameras = [one.name for one in capture.cameras], tuple(one.camera for one in capture.cameras)
         frames = [one.controls for one in capture.frames]
     if not names:

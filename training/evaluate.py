@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from avatar_core.actor import QUALITIES, Actor
 from avatar_core.data.capture import Capture
+from avatar_core.data.head_capture import open_capture
 from avatar_core.errors import AvatarError
 from avatar_core.frame import Frame, linear_to_srgb, srgb_to_linear
 
@@ -29,8 +30,8 @@ class Picture:
 @dataclass(frozen=True)
 class Evaluation:
     """Mean metrics of each held-out set: 'novel_view' (held-out cameras, training poses) and 'novel_pose' (held-out
-    cameras, held-out poses). psnr: whole picture over white; box_*: inside of the mask's box; person_psnr: pixels of
-    the mask alone."""
+    poses; held-out cameras where there are some). psnr: whole picture over white; box_*: inside of the mask's box;
+    person_psnr: pixels of the mask alone."""
 
     sets: dict[str, dict[str, float]]
 
@@ -40,9 +41,10 @@ class Evaluation:
 
 def evaluate(actor: Actor, capture: Capture, pictures: int, quality: str) -> Evaluation:
     """Renders at most `pictures` of each set, evenly spread. Raises AvatarError when nothing is held out."""
-    cameras = [i for i, camera in enumerate(capture.cameras) if camera.split == "test"]
+    held_out = [i for i, camera in enumerate(capture.cameras) if camera.split == "test"]
+    cameras = held_out or list(range(len(capture.cameras)))
     sets: dict[str, dict[str, float]] = {}
-    for name, split in (("novel_view", "train"), ("novel_pose", "test")):
+    for name, split in (("novel_view", "train"), ("novel_pose", "test"))[0 if held_out else 1 :]:
         pairs = [(c, f) for f, frame in enumerate(capture.frames) if frame.split == split for c in cameras]
         chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, pictures).astype(int))] if pairs else []
         rows = [
@@ -52,7 +54,7 @@ def evaluate(actor: Actor, capture: Capture, pictures: int, quality: str) -> Eva
         if rows:
             sets[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} | {"pictures": len(rows)}
     if not sets:
-        raise AvatarError(f"{capture.folder} holds out no camera; give some cameras the split 'test'")
+        raise AvatarError(f"{capture.folder} holds nothing out; give some cameras or frames the split 'test'")
     return Evaluation(sets)
 
 
@@ -76,7 +78,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     result = evaluate(
-        Actor.load(arguments.actor), Capture.open(arguments.capture), arguments.pictures, arguments.quality
+        Actor.load(arguments.actor), open_capture(arguments.capture), arguments.pictures, arguments.quality
     ).summary()
     for name, row in result.items():
         print(f"{name}: " + "  ".join(f"{key} {value:g}" for key, value in row.items()))

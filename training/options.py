@@ -40,6 +40,8 @@ class TrainOptions:
     picture_every: int = 1000
     evaluate_pictures: int = 24
     """pictures of each held-out set that the final evaluation renders"""
+    test_start: int = 0
+    """of a tracked head: the first frame that is held out, which may count from the end; 0: the last 500 or tenth"""
     licence: str = "unknown"
     """of the actor"""
 

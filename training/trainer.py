@@ -17,7 +17,8 @@ from tqdm import tqdm
 from avatar_core import __version__
 from avatar_core.actor import Actor, describe
 from avatar_core.config import ConfigError, read_options
-from avatar_core.data.capture import Capture
+from avatar_core.cuda.sparse_adam import SparseAdam
+from avatar_core.data.head_capture import open_capture
 from avatar_core.errors import AvatarError
 from avatar_core.methods import load_method
 from avatar_core.methods.base import TrainableModel
@@ -36,7 +37,7 @@ class Trainer:
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
         self.folder = Path(options.output)
-        self.capture = Capture.open(Path(options.capture))
+        self.capture = open_capture(options.capture, options.test_start or None)
         method = load_method(options.method)
         config = read_options(method.Config, options.config, "the method's config")
         torch.manual_seed(options.seed)
@@ -47,8 +48,8 @@ class Trainer:
         if not self.sampler.cameras or not self.sampler.frames:
             raise AvatarError(f"{options.capture} has no training cameras or no training frames")
         self.model.prepare(self.capture, self.sampler.frames)
-        self.optimizer = torch.optim.Adam(self.model.parameter_groups(), betas=(0.9, 0.99), eps=1e-15)
-        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.optimizers = _optimizers(self.model.parameter_groups())
+        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.step, self.seconds = 0, 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -92,16 +93,19 @@ class Trainer:
         start, progress = time.perf_counter(), self.progress
         torch.manual_seed(self.options.seed + self.step)
         warm = min(1.0, max((self.step + 1) / _WARM_STEPS, progress / _WARM_SHARE))
-        for group, rate in zip(self.optimizer.param_groups, self._rates):
-            group["lr"] = rate * self.options.final_rate**progress * warm
+        for optimizer, rates in zip(self.optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * self.options.final_rate**progress * warm
         self.model.train()
         losses = self.model.losses(self.sampler.draw(self.step))
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):
             raise AvatarError(f"training diverged at step {self.step}; lower the learning rate or check the poses")
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         total.backward()
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self.model.after_step(self.step, self.options.steps)
         self.seconds += time.perf_counter() - start
@@ -121,7 +125,7 @@ class Trainer:
             "seconds": self.seconds,
             "options": json.dumps(self._identity()),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         temporary = self.checkpoint.with_suffix(".part")
         try:
@@ -142,7 +146,8 @@ class Trainer:
         if not same:
             raise ConfigError(f"{self.folder} holds a run with other options; choose another 'output' or delete it")
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.step, self.seconds = state["step"], state["seconds"]
 
     def _identity(self) -> dict[str, Any]:
@@ -180,6 +185,18 @@ class Trainer:
         actor.preview = to_png8(frame)
         actor.save(path)
         return path
+
+
+def _optimizers(groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
+    """Adam for groups of parameters; sparse Adam for tables whose gradients are recorded as factors."""
+    settings: dict[str, Any] = {"betas": (0.9, 0.99), "eps": 1e-15}
+    dense = [group for group in groups if "factors" not in group]
+    made: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, **settings)]
+    for group in groups:
+        if "factors" in group:
+            (table,) = group["params"]
+            made.append(SparseAdam([table], lr=group["lr"], factors={table: group["factors"]}, **settings))
+    return made
 
 
 class _Log:

@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..body.expressions import EXPRESSIONS
 from ..camera import Camera, CameraError
 from ..errors import AvatarError
 
-COEFFICIENTS = 46  # of FaceWarehouse
+COEFFICIENTS = len(EXPRESSIONS)
 LANDMARKS = 478
 _MAX_BYTES = 1 << 30  # of transforms.json
 _MAX_FRAMES, _MAX_SIDE = 1_000_000, 8192

@@ -10,6 +10,7 @@ from ..errors import AvatarError
 METHODS = {
     "neural_actor": "avatar_core.methods.neural_actor",
     "neural_actor_paper": "avatar_core.methods.neural_actor.paper",
+    "nerf_blendshape": "avatar_core.methods.nerf_blendshape.fast",
     "nerf_blendshape_paper": "avatar_core.methods.nerf_blendshape.paper",
 }
 

@@ -67,10 +67,12 @@ class TrainableModel(Model, Protocol):
         """Called once before training, with the frames (indices) to train on. Raises CaptureError."""
 
     def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
-        """Named, weighted loss terms; their sum is minimised. 'colour' holds the plain squared error."""
+        """Named, weighted loss terms; their sum is minimised. 'colour' holds the plain squared error, without gradient
+        where another one is minimised."""
 
     def after_step(self, step: int, steps: int) -> None:
         """Called after each optimiser step: schedules, pruning."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for Adam, each with its own `lr`."""
+        """Groups for Adam, each with its own `lr`. A group of one table of features whose gradient `blend_tables`
+        records names that list as `factors`, and gets sparse Adam."""

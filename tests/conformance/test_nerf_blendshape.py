@@ -13,11 +13,10 @@ from torch import Tensor
 
 from avatar_core.cuda.hashgrid import hash_grid, hash_grid_reference
 from avatar_core.data.nerf_blendshape import HeadFolder, read_range
-from avatar_core.methods.nerf_blendshape.coefficients import clamped
+from avatar_core.methods.nerf_blendshape.field import Field, clamped
 from avatar_core.methods.nerf_blendshape.paper import checkpoint, occupancy
 from avatar_core.methods.nerf_blendshape.paper.compositing import training_pixels
 from avatar_core.methods.nerf_blendshape.paper.config import Config
-from avatar_core.methods.nerf_blendshape.paper.field import Field
 from avatar_core.methods.nerf_blendshape.paper.march import interval, march
 from avatar_core.methods.nerf_blendshape.paper.renderer import Pixels, render
 from avatar_core.methods.nerf_blendshape.paper.training import sparsity, terms

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from avatar_core.actor import Actor
+from avatar_core.body.expressions import EXPRESSIONS, from_shape_keys
 from avatar_core.camera import Camera
 from avatar_core.controls import ControlError, Controls
 from avatar_core.data.nerf_blendshape import HeadFolder
 from avatar_core.errors import AvatarError
 from avatar_core.frame import EMPTY_DEPTH
-from avatar_core.methods.nerf_blendshape.coefficients import EXPRESSIONS, from_shape_keys
+from avatar_core.methods.nerf_blendshape.field import Field
 from avatar_core.methods.nerf_blendshape.paper import Config, checkpoint
-from avatar_core.methods.nerf_blendshape.paper.field import Field
 from avatar_core.methods.nerf_blendshape.paper.importer import read_ranges
 
 FIXTURE = Path(__file__).parents[1] / "data" / "reference" / "nbs_fixture"

@@ -117,7 +117,7 @@ def test_a_run_by_the_clock_ends_with_a_low_learning_rate(capture: Capture, tmp_
     while trainer.progress < 1:
         trainer.train_step()
     assert trainer.step < 1000
-    assert trainer.optimizer.param_groups[0]["lr"] < trainer.model.parameter_groups()[0]["lr"] / 5
+    assert trainer.optimizers[0].param_groups[0]["lr"] < trainer.model.parameter_groups()[0]["lr"] / 5
 
 
 def test_a_run_with_other_options_is_not_continued(capture: Capture, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ....errors import AvatarError
 from ....nn.tcnn import layer_shapes, padded
+from ..field import Field
 from .config import Config
-from .field import Field
 
 _NETS = {"sigma_net.params": "density_net.params", "color_net.params": "colour_net.params"}
 _MEAN, _BASES, _GRID, _OFFSETS = "encoder.embeddings_mean", "encoder.embeddings", "density_grid", "encoder.offsets"

@@ -11,8 +11,8 @@ import numpy as np
 
 from .... import __version__
 from ....actor import Actor, describe
+from ....body.stand_in import stand_in
 from ....data.nerf_blendshape import COEFFICIENTS, HeadFolder, LayoutError, read_range
-from ..head import stand_in
 from . import checkpoint
 from .config import Config
 from .model import Model

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..field import Field
 from .compositing import part
-from .field import Field
 from .march import interval, march
 
 _WAVE = 4  # samples of each ray between two looks at which rays are still open

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
-from torch import Tensor
 
 EXPRESSIONS = (
     *("eyeBlinkLeft", "eyeBlinkRight", "eyeSquintLeft", "eyeSquintRight", "eyeLookDownLeft", "eyeLookDownRight"),
@@ -36,8 +34,3 @@ def from_shape_keys(
     """Coefficients [len(names)] float32 from ARKit's values by name; shape keys that are not given count as 0."""
     keys = [table.get(name, (name,)) for name in names]
     return np.array([np.mean([values.get(key, 0.0) for key in group]) for group in keys], np.float32)
-
-
-def clamped(coefficients: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
-    """Coefficients [..., K] within the ranges [K] that were seen in training; where those cross, `lowest` wins."""
-    return torch.maximum(torch.minimum(coefficients, highest), lowest)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ....cuda.hashgrid import HashGridSpec, blend_tables, hash_grid
-from ....nn.encoding import spherical_harmonics
-from ....nn.tcnn import PackedMLP
-from .config import Config
+from ...cuda.hashgrid import HashGridSpec, blend_tables, hash_grid
+from ...nn.encoding import spherical_harmonics
+from ...nn.tcnn import PackedMLP
+from .config import FieldConfig
 
 _HARMONICS = 16
 _CHUNK = 8192  # points whose activations fit the cache
@@ -29,14 +29,19 @@ class PublishedSpec(HashGridSpec):
         return tuple(float(np.float32(power) * np.float32(self.base_resolution) - np.float32(1)) for power in powers)
 
 
+def clamped(coefficients: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+    """Coefficients [..., K] within the ranges [K] that were seen in training; where those cross, `lowest` wins."""
+    return torch.maximum(torch.minimum(coefficients, highest), lowest)
+
+
 class Field(nn.Module):
     """Density and colour of points, for one mixture at a time."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: FieldConfig) -> None:
         super().__init__()
         growth = math.exp2(math.log2(config.finest / config.base) / max(config.levels - 1, 1))
         self.spec = PublishedSpec(config.levels, config.features, config.log2_size, config.base, growth)
-        self.bound = config.bound
+        self.bound, self.gain, self.shift = config.bound, config.gain, config.shift
         shape = config.tables, self.spec.parameters, config.features
         self.tables = nn.Parameter(torch.empty(shape).uniform_(-1e-4, 1e-4))
         encoded = config.levels * config.features
@@ -56,7 +61,7 @@ class Field(nn.Module):
     def density(self, points: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         """Density [N] per field unit, and what the colour network reads, [N, geometry]."""
         raw = self.density_net(self.encode(points, table))
-        return softplus(raw[:, 0]), raw[:, 1:]
+        return self.gain * softplus(raw[:, 0] - self.shift), raw[:, 1:]
 
     def colour(self, geometry: Tensor, directions: Tensor) -> Tensor:
         """[N, 3] display sRGB; directions: [N, 3] unit, in the field's frame."""

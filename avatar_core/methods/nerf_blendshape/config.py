@@ -1,0 +1,56 @@
+"""Options that the field of every configuration has; stored in the actor file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...body.expressions import EXPRESSIONS
+
+
+@dataclass(frozen=True)
+class FieldConfig:
+    """Tables, networks, and the cube that they fill. The defaults are the released ones."""
+
+    expressions: tuple[str, ...] = EXPRESSIONS
+    """names of the coefficients, in the order of the tables"""
+    mean: bool = True
+    """a table more, whose coefficient is always 1; without, the first coefficient drives the first table"""
+    levels: int = 16
+    features: int = 4
+    log2_size: int = 14
+    base: int = 16
+    finest: int = 1024
+    width: int = 64
+    """of hidden layers"""
+    density_layers: int = 4
+    colour_layers: int = 1
+    geometry: int = 64
+    """values that the density network hands to the colour network"""
+    gain: float = 1.0
+    """density per field unit is gain * softplus(value of the network - shift)"""
+    shift: float = 0.0
+    bound: float = 0.06
+    """half the edge of the field's cube"""
+    scale: float = 0.33
+    """field units per metre of the head's frame"""
+
+    @property
+    def tables(self) -> int:
+        return len(self.expressions) + int(self.mean)
+
+    def check(self) -> None:
+        """Raises ValueError for what no field has."""
+        wide = self.width % 16 == 0 and 16 <= self.width <= 512 and 1 <= self.geometry <= 512
+        deep = 1 <= self.density_layers <= 16 and 1 <= self.colour_layers <= 16
+        if not (wide and deep and 1 <= self.tables <= 1024):
+            raise ValueError("widths must be multiples of 16 up to 512, layers up to 16 and tables up to 1024")
+        if not (
+            0 < self.gain <= 1e6
+            and abs(self.shift) < 100
+            and 0 < self.bound <= 10
+            and 0 < self.scale <= 1000
+            and 2 <= self.base <= self.finest
+        ):
+            raise ValueError(
+                "gain must be up to 1e6, shift below 100, bound up to 10, scale up to 1000, and finest not below base"
+            )

@@ -1,0 +1,174 @@
+"""The fast configuration behind the interface that every method has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....body import Body
+from ....cuda.composite import accumulate, sample_weights
+from ....cuda.march import Samples
+from ....data.capture import Capture, CaptureError
+from ....data.head_capture import HeadCapture
+from ....quality import Quality
+from ....render.occupancy import OccupancyGrid
+from ...base import RayBatch
+from ..base import HeadModel, Shaded
+from ..head import PlacedHead
+from ..space import to_head
+from .config import Config
+from .occupancy import carved, occupied
+
+_LOOK, _PRUNE = 64, 128  # steps after which it is noted what shows, and what does not is left out
+_UPDATE_EVERY, _DECAY = 32, 0.95  # steps, and what is left of what showed before them
+_SEEN = 1e-4  # weight below which a sample's colour does not count
+_LEARNT = 1e-3  # light below which a sample learns nothing
+_CHUNK = 8192  # points whose activations fit the cache
+_WAVE = 4  # samples of a ray between two looks at which rays are still open
+_STEP = 0.225  # of a body's steps, which a quality states
+_MASK = 0.5
+
+
+class Model(HeadModel):
+    """Implements methods.base.TrainableModel."""
+
+    config: Config
+    shown: Tensor
+    hull: Tensor
+
+    def __init__(self, config: Config, body: Body) -> None:
+        super().__init__(config, body)
+        side = config.voxels
+        self.register_buffer("shown", torch.ones(side, side, side))
+        self.register_buffer("hull", torch.ones(side, side, side, dtype=torch.uint8))
+        self._factors: list[tuple[Tensor, Tensor]] = []
+        self._grid: OccupancyGrid | None = None
+        self._background = torch.zeros(1, 1, 3)
+
+    def grid(self) -> OccupancyGrid:
+        """In the field's frame."""
+        if self._grid is None:
+            config = self.config
+            full = occupied(self.shown, self.hull > 0)
+            low = torch.full((3,), -config.bound, device=full.device)
+            self._grid = OccupancyGrid(full, low, 2 * config.bound / config.voxels)
+        return self._grid
+
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        index = torch.nonzero(self.grid().fine)
+        edges = (index.amin(0), index.amax(0) + 1) if len(index) else (index.new_zeros(3), index.new_zeros(3))
+        corners = (torch.stack(edges) / self.config.voxels * 2 - 1) * self.config.bound
+        low, high = to_head(corners, self.config.scale).cpu().double().numpy()
+        return low, high
+
+    def shade(
+        self, origins: Tensor, directions: Tensor, table: Tensor, quality: Quality, check: Callable[[], None]
+    ) -> Shaded:
+        """Front to back in waves of samples; opaque rays leave."""
+        rays = len(origins)
+        sums, depth = origins.new_zeros(rays, 5), origins.new_zeros(rays)
+        samples = self.grid().sample(origins, directions, quality.step * _STEP * self.config.scale)
+        following, end = samples.start[:-1].clone(), samples.start[1:]  # each ray's next sample
+        opaque = -float(np.log(quality.stop))
+        while (live := torch.nonzero((following < end) & (depth < opaque)).squeeze(1)).numel():
+            check()
+            part = following[live, None] + torch.arange(_WAVE, device=live.device)
+            part = part[part < end[live, None]]
+            following[live] += _WAVE
+            ray, distance = samples.ray[part], samples.distance[part]
+            points = origins[ray] + distance[:, None] * directions[ray]
+            density, geometry = self.field.density(points, table)
+            weight = sample_weights(density * samples.step, ray, depth[ray])
+            seen = torch.nonzero(weight > _SEEN).squeeze(1)
+            colour = self.field.colour(geometry[seen], directions[ray[seen]])
+            sums[:, :3] += accumulate(weight[seen], colour, ray[seen], rays)
+            sums[:, 3:] += accumulate(weight, torch.stack([torch.ones_like(distance), distance], 1), ray, rays)
+            depth += accumulate(density * samples.step, None, ray, rays)
+        full = (1 / (1 - quality.stop) * sums[:, 3]).clamp(max=1) / sums[:, 3].clamp(min=1e-6)
+        return Shaded(sums[:, :3] * full[:, None], sums[:, 3] * full, sums[:, 4] * full)
+
+    def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
+        """Ranges, the picture behind the head, and the voxels that masks leave. Raises CaptureError."""
+        if not isinstance(capture, HeadCapture):
+            raise CaptureError(
+                f"{capture.folder} is no tracked head with a transforms.json, which this method trains on"
+            )
+        config = self.config
+        self.set_ranges(*capture.ranges)
+        self._background = torch.tensor(capture.background).float() / 255
+        hull = carved(capture, np.array(frames), config.voxels, config.bound, config.scale)
+        if not bool(hull.any()):
+            raise CaptureError(f"{capture.folder}: masks and poses leave nothing where they meet; check its poses")
+        self.hull.copy_(hull)
+        self._grid = None
+
+    def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
+        total: dict[str, Tensor] = {}
+        for batch in batches:
+            target = torch.as_tensor(batch.rgba)
+            picture, coverage = self._pixels(batch)
+            terms = {
+                "colour": (picture - target[:, :3]).square().mean(),
+                "mask": _MASK * (coverage - target[:, 3]).square().mean(),
+            }
+            for name, term in terms.items():
+                total[name] = total.get(name, 0.0) + term / len(batches)
+        return total
+
+    def after_step(self, step: int, steps: int) -> None:
+        self.forget()
+        if step == _LOOK:
+            self.shown.zero_()
+        if step >= _PRUNE and step % _UPDATE_EVERY == 0:
+            self._grid = None
+            self.grid()
+            self.shown.mul_(_DECAY)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        nets = [*self.field.density_net.parameters(), *self.field.colour_net.parameters()]
+        return [{"params": [self.field.tables], "lr": 1.5e-2, "factors": self._factors}, {"params": nets, "lr": 1e-2}]
+
+    def _pixels(self, batch: RayBatch) -> tuple[Tensor, Tensor]:
+        """Colour [N, 3] before the background, and coverage [N]."""
+        head = batch.controls.head
+        assert head is not None
+        count, per_pixel = batch.pixels.shape[:2]
+        origins, directions, _ = self.field_rays(PlacedHead(head), batch.camera, batch.pixels.reshape(-1, 2))
+        samples = self._sample(origins, directions)
+        table = self.field.mix(self.weights(batch.controls.expression), self._factors)
+        ray = samples.ray
+        points = origins[ray] + samples.distance[:, None] * directions[ray]
+        lit = torch.nonzero(self._look(points, table.detach(), samples) > _LEARNT).squeeze(1)
+        ray, points = ray[lit], points[lit]
+        density, geometry = self.field.density(points, table)
+        weight = sample_weights(density * samples.step, ray)
+        seen = torch.nonzero(weight.detach() > _SEEN).squeeze(1)
+        colour = self.field.colour(geometry[seen], directions[ray[seen]])
+        rgb = accumulate(weight[seen], colour, ray[seen], len(origins))
+        coverage = accumulate(weight, None, ray, len(origins))
+        column, row = torch.as_tensor(np.floor(batch.pixels.mean(1)).astype(np.int64)).unbind(1)
+        rgb, coverage = rgb.view(count, per_pixel, 3).mean(1), coverage.view(count, per_pixel).mean(1)
+        return rgb + (1 - coverage[:, None]) * self._background[row, column], coverage
+
+    @torch.no_grad()
+    def _look(self, points: Tensor, table: Tensor, samples: Samples) -> Tensor:
+        """The light that reaches each sample [S], 0 to 1, and a note of the voxels that show. Without gradients: a
+        third of the work."""
+        config = self.config
+        parts = [self.field.density(part, table)[0] for part in points.split(_CHUNK)]
+        depth = torch.cat(parts) * samples.step
+        total = torch.cumsum(depth.double(), 0) - depth
+        first = samples.start[:-1][samples.ray]
+        light = torch.exp(total[first] - total).float()
+        cell = ((points / config.bound + 1) / 2 * config.voxels).long().clamp(0, config.voxels - 1)
+        index = (cell[:, 0] * config.voxels + cell[:, 1]) * config.voxels + cell[:, 2]
+        self.shown.view(-1).scatter_reduce_(0, index, -light * torch.expm1(-depth), "amax")
+        return light
+
+    def _sample(self, origins: Tensor, directions: Tensor) -> Samples:
+        step = self.config.step * self.config.scale
+        return self.grid().sample(origins, directions, step, torch.rand(len(origins)))

@@ -1,0 +1,50 @@
+"""Patches of the face and the mouth, for the last phase of training, and what may be minimised on them.
+
+The released code takes a patch's first pixel from an unrounded place, so that most of its patches start outside of the
+box; here they lie inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor
+
+from ...data.nerf_blendshape import Box
+from ...errors import AvatarError
+
+SIDE = 32  # pixels
+
+Perceptual = Callable[[Tensor, Tensor], Tensor]
+"""Two pictures [1, 3, H, W] in [-1, 1] to their distance, a scalar."""
+
+
+def patch(box: Box, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """[SIDE * SIDE, 2] x, y of pixels, row by row, of a square in the box (or over its middle, where that is smaller)
+    within a picture of size (width, height)."""
+    side = min(SIDE, *size)
+    corners = []
+    for low, high, whole in ((box.left, box.right, size[0]), (box.top, box.bottom, size[1])):
+        first, last = low, high - side
+        start = int(rng.integers(first, last + 1)) if last >= first else (low + high - side) // 2
+        corners.append(int(np.clip(start, 0, whole - side)))
+    rows, columns = np.mgrid[corners[1] : corners[1] + side, corners[0] : corners[0] + side]
+    return np.stack([columns.ravel(), rows.ravel()], 1)
+
+
+def in_box(box: Box, size: tuple[int, int], count: int, rng: np.random.Generator) -> np.ndarray:
+    """[count, 2] x, y of pixels: nine in ten in the box, the rest anywhere."""
+    inside = rng.integers((box.left, box.top), (max(box.right, box.left + 1), max(box.bottom, box.top + 1)), (count, 2))
+    anywhere = rng.integers((0, 0), size, (count, 2))
+    return np.where(np.arange(count)[:, None] < round(0.9 * count), inside, anywhere)
+
+
+def lpips() -> Perceptual:
+    """The distance of Zhang et al. 2018 on VGG features, by the package of that name. Raises AvatarError without it."""
+    try:
+        from lpips import LPIPS  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise AvatarError("option 'perceptual' needs the package lpips and its weights: pip install lpips") from error
+    network = LPIPS(net="vgg")
+    return lambda one, two: network(one, two).mean()

@@ -1,0 +1,133 @@
+"""A tracked head becomes an actor, in both configurations; on an analytic head that is 64 pixels wide."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avatar_core.actor import Actor
+from avatar_core.body.expressions import EXPRESSIONS
+from avatar_core.data.capture import CaptureError
+from avatar_core.data.head_capture import HeadCapture, open_capture
+from avatar_core.data.nerf_blendshape import Box
+from avatar_core.errors import AvatarError
+from avatar_core.methods.nerf_blendshape.patches import SIDE, in_box, patch
+from avatar_core.shots import capture_shot
+from training.evaluate import evaluate, rendered_pair
+from training.options import TrainOptions
+from training.trainer import Trainer
+
+FIXTURE = Path(__file__).parents[1] / "data" / "reference" / "nbs_fixture"
+SMALL = {"levels": 6, "features": 2, "log2_size": 10, "finest": 96, "width": 32}
+FAST = SMALL | {"width": 64, "voxels": 32, "step": 0.004}
+PAPER = SMALL | {"density_layers": 2, "geometry": 15, "resolution": 33}
+
+
+def options(folder: Path, method: str, config: dict[str, float], steps: int) -> TrainOptions:
+    return TrainOptions(
+        *("head", str(FIXTURE), method, str(folder), config, steps),
+        **{"pictures": 2, "pixels": 192, "subpixels": 1, "checkpoint_every": 100, "evaluate_pictures": 2},
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Actor:
+    folder = tmp_path_factory.mktemp("fast")
+    return Actor.load(Trainer(options(folder, "nerf_blendshape", FAST, 200)).run())
+
+
+def test_camera_stands_still_and_the_head_moves() -> None:
+    capture = open_capture(FIXTURE)
+    assert isinstance(capture, HeadCapture)
+    camera, source = capture.cameras[0].camera, capture.source
+    for frame in (0, 4):
+        head = capture.frames[frame].controls.head
+        assert head is not None
+        points = np.array([[0, 0, 0.1], [0.05, 0.05, 0], [-0.08, 0, 0]])
+        moved = points @ head[:3, :3].T + head[:3, 3]
+        wanted, depth = source.frames[frame].camera.project(points)
+        np.testing.assert_allclose(camera.project(moved)[0], wanted, atol=1e-3)
+        np.testing.assert_allclose(camera.project(moved)[1], depth, atol=1e-6)
+    assert [frame.split for frame in capture.frames].count("test") == 1
+    shot = capture_shot(FIXTURE, None)
+    assert len(shot) == len(capture.frames)
+
+
+def test_fast_configuration_learns_expressions(trained: Actor) -> None:
+    capture = HeadCapture.open(FIXTURE)
+    figures = evaluate(trained, capture, 2, "preview").sets
+    assert list(figures) == ["novel_pose"] and figures["novel_pose"]["psnr"] > 17
+    assert figures["novel_pose"]["mask_iou"] > 0.75
+    opened = int(np.argmax([frame.controls.expression[EXPRESSIONS.index("jawOpen")] for frame in capture.frames]))
+    _, rendered = rendered_pair(trained, capture, 0, opened, "preview")
+    shut = replace(capture.frames[opened].controls, expression=np.zeros(len(EXPRESSIONS), np.float32))
+    still = trained.render(shut, capture.cameras[0].camera, "preview")
+    assert np.abs(still.mask - rendered.alpha).max() > 0.1
+
+
+def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    for method, config in (("nerf_blendshape", FAST), ("nerf_blendshape_paper", PAPER)):
+        whole, half = (options(tmp_path / f"{method}{i}", method, config, 12) for i in range(2))
+        one, two = Trainer(whole), Trainer(half)
+        for _ in range(12):
+            last = one.train_step()
+        for _ in range(10):
+            two.train_step()
+        two._save()
+        two = Trainer(half)
+        assert two.step == 10
+        for _ in range(2):
+            again = two.train_step()
+        assert again == pytest.approx(last, rel=1e-3)
+
+
+def test_published_configuration_learns(tmp_path: Path) -> None:
+    trainer = Trainer(options(tmp_path, "nerf_blendshape_paper", PAPER, 60))
+    for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):
+        group["lr"] *= 5
+    first = trainer.train_step()
+    for _ in range(40):
+        last = trainer.train_step()
+    assert set(last) == {"absolute", "mask", "colour"} and last["mask"] < first["mask"]
+    trainer.model.update_grid()
+    before = trainer.model.occupied().sum()
+    trainer.model.after_step(20001, 30000)
+    assert "face" in trainer.train_step() and before > 0
+
+
+def test_patches_lie_in_their_box() -> None:
+    rng = np.random.default_rng(0)
+    for box in (Box(40, 30, 120, 90), Box(5, 5, 20, 12), Box(100, 100, 127, 127)):
+        for _ in range(20):
+            x, y = patch(box, (128, 128), rng).T
+            assert len(x) == SIDE**2 and x.min() >= 0 and y.min() >= 0 and max(x.max(), y.max()) < 128
+            if box.right - box.left >= SIDE and box.bottom - box.top >= SIDE:
+                assert x.min() >= box.left and x.max() < box.right and y.min() >= box.top and y.max() < box.bottom
+        x, y = in_box(box, (128, 128), 1000, rng).T
+        inside = (x >= box.left) & (x < box.right) & (y >= box.top) & (y < box.bottom)
+        assert 890 < inside.sum() < 990
+
+
+def test_what_no_head_can_be_learnt_from(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FIXTURE, tmp_path / "head"))
+    for path in (folder / "parsing").iterdir():
+        shutil.copyfile(FIXTURE / "bc.jpg", path)  # labels without a head
+    with pytest.raises(CaptureError, match="leave nothing where they meet"):
+        Trainer(replace(options(tmp_path / "run", "nerf_blendshape", FAST, 5), capture=str(folder)))
+    with pytest.raises(AvatarError, match="none is left before frame -99"):
+        Trainer(replace(options(tmp_path / "run", "nerf_blendshape", FAST, 5), test_start=-99))
+
+
+def test_values_far_away_do_no_harm(trained: Actor) -> None:
+    rest = trained.schema.neutral()
+    camera = HeadCapture.open(FIXTURE).cameras[0].camera.scaled(0.2)
+    for scale in (1e-3, 1.0, 1e3):
+        head = np.diag([scale, scale, scale, 1]).astype(np.float32)
+        head[2, 3] = -0.3
+        frame = trained.render(replace(rest, head=head), camera, "draft")
+        assert np.isfinite(frame.rgba).all() and torch.isfinite(torch.as_tensor(frame.normal)).all()
