@@ -14,6 +14,7 @@ from avatar_core.actor import Actor
 from avatar_core.body import Body
 from avatar_core.camera import Camera
 from avatar_core.config import ConfigError
+from avatar_core.cuda.closest_point import TriangleBVH
 from avatar_core.frame import Frame, linear_to_srgb
 from avatar_core.methods.neural_actor.paper import Config, Model
 from avatar_core.methods.neural_actor.paper.geometry import PosedMesh
@@ -121,3 +122,20 @@ def test_the_side_of_an_edge_is_right() -> None:
 def test_unknown_words_are_named() -> None:
     with pytest.raises(ConfigError, match="'surface' must be published or seamless, got 'smooth'"):
         Config(surface="smooth")
+
+
+def test_the_surface_is_a_mesh_around_the_posed_body(body: Body) -> None:
+    pytest.importorskip("skimage", reason="scikit-image makes the mesh")
+    torch.manual_seed(5)
+    model = Model(Config(texture_size=32, reach=0.02), body).eval()
+    torch.nn.init.constant_(model.renderer.field.density_out.bias, 90.0)  # full as far as it reaches
+    rest = model.schema.neutral()
+    turned = replace(rest, transl=np.array([0.3, 1, 0], np.float32))
+    mesh, moved = model.surface(rest, 1), model.surface(turned, 1)
+    np.testing.assert_allclose(moved.vertices.mean(0) - mesh.vertices.mean(0), turned.transl, atol=2e-3)
+    posed, faces = model.proxy_mesh(rest)
+    distance2, _, _ = TriangleBVH(torch.as_tensor(posed), torch.as_tensor(faces).long()).closest(
+        torch.as_tensor(mesh.vertices)
+    )
+    assert float(distance2.sqrt().median()) < 0.03 and np.ptp(mesh.vertices[:, 1]) > np.ptp(posed[:, 1])
+    assert (mesh.colours >= 0).all() and (mesh.colours <= 1).all()

@@ -15,6 +15,7 @@ from ....camera import Camera
 from ....controls import Controls, ControlSchema
 from ....data.capture import Capture
 from ....frame import Frame
+from ....mesh_file import Mesh
 from ....quality import Quality
 from ....render.tiles import Watch, render_tiles
 from ...base import RayBatch
@@ -76,6 +77,13 @@ class Model(nn.Module):
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
             return self._picture(controls).vertices.numpy(), self.body.faces
+
+    def surface(self, controls: Controls, detail: int) -> Mesh:
+        """The posed surface, coloured; `detail` cells a centimetre. Raises AvatarError."""
+        with torch.inference_mode():
+            picture = self._picture(controls)
+            picture.folded = self.texture(torch.as_tensor(controls.pose))
+            return picture.surface(detail)
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         """Keeps the maps of the frames that are spread over the training; raises CaptureError for one without."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +16,9 @@ from ....body.kinematics import axis_angle_to_matrix, relative_transforms
 from ....camera import Camera
 from ....controls import Controls
 from ....frame import EMPTY_DEPTH, srgb_to_linear
+from ....mesh_file import Mesh
 from ....quality import Quality
+from ....render import isosurface
 from ....render.tiles import Watch
 from ..pose import vertex_normals
 from .config import Config
@@ -90,6 +93,25 @@ class Picture:
         """Renderer.render for rays of the world, [R, 3]; near, far: [R]."""
         rays = self._rays(origins, directions)
         return self.renderer.render(self.mesh, self.folded, rays, self._views(directions), (near, far), noise, check)
+
+    def surface(self, detail: int) -> Mesh:
+        """The posed surface; `detail` cells a centimetre. Deep inside of the body all is full. Raises AvatarError."""
+
+        def density(points: Tensor) -> Tensor:
+            at = self.mesh.locate(points)
+            height = at.local[:, 2]
+            values = torch.where(height < 0, 2 * isosurface.LEVEL, 0.0)
+            near = torch.nonzero(height.abs() < self.reach).squeeze(1)
+            values[near] = self.renderer.look(at.at(near), self.folded).density
+            return values
+
+        def colour(points: Tensor, outward: Tensor) -> Tensor:
+            views = -outward if self.config.views == "root" else -outward @ self.rotation
+            return (self.renderer.shade(self.mesh.locate(points), self.folded, views)[1].clamp(-1, 1) + 1) / 2
+
+        grid = self._shell.grid
+        mesh = isosurface.extract(density, colour, grid, max(1, round(detail * grid.voxel / 0.01)))
+        return replace(mesh, vertices=to_world(torch.as_tensor(mesh.vertices), *self._turn).numpy())
 
     def tile(self, camera: Camera, quality: Quality, watch: Watch) -> dict[str, np.ndarray]:
         """The planes of Frame, a row a pixel."""
