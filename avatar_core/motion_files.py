@@ -1,17 +1,18 @@
 """Motions that others recorded: SMPL poses as AMASS, AIST++ and EasyMocap store them.
 
-*.npz of AMASS: poses [T, 66 or more], trans [T, 3] metres, z up. *.pkl of AIST++: smpl_poses [T, 72], smpl_trans [T, 3],
-which smpl_scaling divides, y up. A folder of EasyMocap's JSON files, one a frame (data/easymocap.py), z up.
+*.npz of AMASS: poses [T, 66 or more], trans [T, 3] metres, z up. *.pkl of AIST++: smpl_poses [T, 72], smpl_trans
+[T, 3], which smpl_scaling divides, y up. A folder of EasyMocap's JSON files, one a frame (data/easymocap.py), z up.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from .body import Body, BodyFileError
-from .body.arrays import npz_names, read_npz
+from .body.arrays import read_npz
 from .body.pickles import PickledArrays
 from .controls import Controls
 from .data.easymocap import BODY_JOINTS, UPS, Track, read_tracks
@@ -22,30 +23,48 @@ _MAX_FRAMES = 1_000_000
 
 
 def read_motion(path: Path, body: Body, up: str | None = None) -> list[Controls]:
-    """The motion for `body`, whose own shape is kept; joints that only one of both has stay at rest. up: the axis of the
-    file's world that is up, a key of UPS; None for the format's own. Raises AvatarError."""
+    """The motion for `body`, whose own shape is kept; joints that only one of both has stay at rest. up: the axis of
+    the file's world that is up, a key of UPS; None for the format's own. Raises AvatarError."""
     if len(body.joint_names) < BODY_JOINTS:
         raise AvatarError(f"motions are of SMPL's skeleton; this actor has {len(body.joint_names)} joints: use --shot")
     if path.is_dir():
-        world = UPS[up or "z"]
-        tracks = [track.turned(world) for track in read_tracks(path)]
-        return [Track(t.name, t.rotation, t.translation, t.poses, np.zeros(0)).controls(body) for t in tracks]
+        tracks, usual = read_tracks(path), "z"
+    elif path.suffix == ".pkl":
+        tracks, usual = _aist(path), "y"
+    elif path.suffix == ".npz":
+        tracks, usual = _amass(path), "z"
+    else:
+        raise AvatarError(f"{path} is no motion: give a .npz of AMASS, a .pkl of AIST++ or a folder of EasyMocap's")
+    world = UPS[up or usual]
+    return [replace(track.turned(world), shapes=np.zeros(0)).controls(body) for track in tracks]
+
+
+def _amass(path: Path) -> list[Track]:
     try:
-        if path.suffix == ".pkl":
-            pickled = PickledArrays(path)
-            poses, trans = _smooth(path, pickled.array("smpl_poses")), pickled.array("smpl_trans")
-            trans = trans / float(pickled.array("smpl_scaling").reshape(-1)[0]) if "smpl_scaling" in pickled.names else trans
-            world = UPS[up or "y"]
-        else:
-            if not path.is_file() or path.suffix != ".npz":
-                raise AvatarError(f"{path} is no motion: a .npz of AMASS, a .pkl of AIST++ or a folder of EasyMocap's")
-            missing = {"poses", "trans"} - npz_names(path)
-            if missing:
-                raise AvatarError(f"{path} is no motion of AMASS: it has no '{min(missing)}'")
-            arrays = read_npz(path, _MAX_BYTES, {"poses", "trans"})
-            poses, trans, world = _smooth(path, arrays["poses"]), arrays["trans"], UPS[up or "z"]
+        arrays = read_npz(path, _MAX_BYTES, {"poses", "trans"})
+        return _tracks(path, arrays["poses"], arrays["trans"])
     except (BodyFileError, KeyError) as error:
-        raise AvatarError(f"{path} is no motion of AIST++ or AMASS: {error}") from error
-    if trans.shape != (len(poses), 3) or not np.isfinite(trans).all():
-        raise AvatarError(f"{path}: the translation must be {len(poses)} x 3 finite numbers, has shape {trans.shape}")
-    return [_about_pelvis(pose, t, world, body) for pose, t in zip(poses, trans.astype(np.float64))]
+        raise AvatarError(f"{path} is no motion of AMASS: {error}") from error
+
+
+def _aist(path: Path) -> list[Track]:
+    pickled = PickledArrays(path)
+    try:
+        scale = pickled.array("smpl_scaling").reshape(-1)[:1] if "smpl_scaling" in pickled.names else np.ones(1)
+        return _tracks(path, pickled.array("smpl_poses"), pickled.array("smpl_trans") / scale)
+    except (BodyFileError, KeyError) as error:
+        raise AvatarError(f"{path} is no motion of AIST++: {error}") from error
+
+
+def _tracks(path: Path, poses: np.ndarray, trans: np.ndarray) -> list[Track]:
+    """poses: [T, 3 N] of which the first is the root's turn about the pelvis."""
+    right = poses.ndim == 2 and poses.shape[1] % 3 == 0 and poses.shape[1] >= 3 * BODY_JOINTS
+    if not right or trans.shape != (len(poses), 3) or not 0 < len(poses) <= _MAX_FRAMES:
+        raise AvatarError(
+            f"{path}: it needs poses T x 66 or more and places T x 3, has {poses.shape} and {trans.shape}"
+        )
+    if not (np.isfinite(poses).all() and np.isfinite(trans).all()):
+        raise AvatarError(f"{path} has numbers that are not finite")
+    angles, still = poses.astype(np.float64).reshape(len(poses), -1, 3), np.eye(3)
+    places = trans.astype(np.float64)
+    return [Track(str(i), still, place, pose, np.zeros(0)) for i, (pose, place) in enumerate(zip(angles, places))]

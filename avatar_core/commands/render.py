@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..actor import QUALITIES, Actor
 from ..errors import AvatarError
 from ..frame import Frame, write_exr, write_image, write_png
-from ..shots import Shot, capture_shot, motion_shot, read_shot, rest_shot
+from ..shots import Shot, camera_path, capture_shot, motion_shot, read_shot, rest_shot
 from ..video import PLANES, VideoWriter, picture_of
 
 _AROUND = 1.2  # metres before and behind the body that the depth picture spans
@@ -36,10 +36,15 @@ def add_shot_arguments(parser: ArgumentParser) -> None:
     source.add_argument(
         "--shot", type=Path, help='JSON {"camera": {...}, "frames": [{controls}, ...]}; see docs/render.md'
     )
-    source.add_argument("--motion", help="one of our motions, such as walk or wave; the default is the rest pose")
+    source.add_argument("--motion", help="walk, wave, …, or a file of AMASS or AIST++; the default is the rest pose")
     source.add_argument("--capture", type=Path, help="poses and a camera of a capture or a Neural Actor folder")
     parser.add_argument("--camera", help="of the capture, by name; the default is its first")
+    parser.add_argument("--up", choices=("y", "-y", "z"), help="axis that is up in --motion (default: the format's)")
+    parser.add_argument("--betas", type=numbers, metavar="A,B", help="body shape of all frames; the rest is 0")
     parser.add_argument("--orbit", type=float, metavar="DEGREES", help="turn the camera around the actor by frame")
+    parser.add_argument("--radius", type=float, metavar="METRES", help="of the orbit (default: where the camera is)")
+    parser.add_argument("--height", type=float, metavar="METRES", help="of the orbit above the middle of the body")
+    parser.add_argument("--cameras", type=Path, help="a camera a frame: poses in a .txt file or a folder of them")
     parser.add_argument("--frames", type=frame_range, help="A-B or A, counted from 1; the default is all")
     parser.add_argument("--resolution", type=resolution, default=(512, 512), help="WxH when there is no shot")
     parser.add_argument("--device", default="cpu", help="torch device (default cpu)")
@@ -98,13 +103,20 @@ def read_shot_arguments(arguments: Namespace, actor: Actor) -> Shot:
     elif arguments.capture is not None:
         shot = capture_shot(arguments.capture, arguments.camera)
     elif arguments.motion is not None:
-        shot = motion_shot(actor, arguments.motion, arguments.resolution)
+        shot = motion_shot(actor, arguments.motion, arguments.resolution, arguments.up)
     else:
         shot = rest_shot(actor, arguments.resolution)
+    if arguments.betas is not None:
+        if len(arguments.betas) > actor.schema.betas:
+            raise AvatarError(f"this actor has {actor.schema.betas} betas, --betas gives {len(arguments.betas)}")
+        shot = shot.shaped(np.pad(arguments.betas, (0, actor.schema.betas - len(arguments.betas))).tolist())
+    if arguments.cameras is not None:
+        return Shot(camera_path(arguments.cameras, shot.cameras[0]), shot.frames)
     if arguments.orbit is None:
         return shot
     whole = max(1, round(360 / abs(arguments.orbit))) if arguments.orbit and len(shot) == 1 else None
-    return shot.orbit(arguments.orbit, actor.proxy_mesh(shot.frames[0])[0].mean(0), whole)
+    middle = actor.proxy_mesh(shot.frames[0])[0].mean(0)
+    return shot.orbit(arguments.orbit, middle, whole, arguments.radius, arguments.height)
 
 
 def planes(text: str) -> tuple[str, ...]:
@@ -114,6 +126,14 @@ def planes(text: str) -> tuple[str, ...]:
     if unknown:
         raise ArgumentTypeError(f"unknown plane '{unknown[0]}'; known are {', '.join(PLANES)}")
     return names
+
+
+def numbers(text: str) -> list[float]:
+    """'1.5,-2'."""
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise ArgumentTypeError(f"expected numbers with commas, got '{text}'") from error
 
 
 def frame_range(text: str) -> tuple[int, int]:

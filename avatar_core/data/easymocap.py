@@ -41,7 +41,7 @@ from .layout import (
 
 _TRACKS = ("output/smpl", "output-smpl-3d/smpl", "smpl")
 _MASKS = ("mask", "masks")
-_BODY_JOINTS = 22  # that SMPL, SMPL-H and SMPL-X share; SMPL has two more, the others fingers
+BODY_JOINTS = 22  # that SMPL, SMPL-H and SMPL-X share; SMPL has two more, the others fingers
 _PCA = {78: "hands", 87: "hands, jaw and eyes"}  # lengths of poses whose tail is no axis-angle
 UPS = {
     "y": np.eye(3),
@@ -76,7 +76,7 @@ class Track:
         pelvis = body.joints(betas)[0].astype(np.float64)
         turn = self.rotation @ Rotation.from_rotvec(self.poses[0]).as_matrix()
         pose = np.zeros((len(body.joint_names), 3), np.float32)
-        shared = min(len(pose), len(self.poses)) if len(pose) == len(self.poses) else _BODY_JOINTS
+        shared = min(len(pose), len(self.poses)) if len(pose) == len(self.poses) else BODY_JOINTS
         pose[:shared] = self.poses[:shared]
         pose[0] = Rotation.from_matrix(turn).as_rotvec()
         transl = self.translation - pelvis + self.rotation @ pelvis
@@ -105,9 +105,7 @@ class EasyMocapFolder:
         root = next((folder / name for name in _TRACKS if (folder / name).is_dir()), None)
         if root is None:
             raise LayoutError(f"{folder} has no tracked bodies: none of {', '.join(name + '/' for name in _TRACKS)}")
-        tracks = [_track(path, person, notes) for path in sorted_files(root, (".json",))]
-        if not tracks:
-            raise LayoutError(f"{root} has no frame (*.json)")
+        tracks = read_tracks(root, person, notes)
         intri, extri = _storage(folder / "intri.yml"), _storage(folder / "extri.yml")
         names = _names(folder / "intri.yml", intri)
         pictures = [_files(folder / "images", names, track.name, PICTURES) for track in tracks]
@@ -135,6 +133,15 @@ class EasyMocapFolder:
         if mask.shape != image.shape[:2]:
             raise LayoutError(f"{self.masks[frame][camera]} has another size than {path}")
         return np.concatenate([image[..., :3], np.where(mask, 255, 0).astype(np.uint8)[..., None]], 2)
+
+
+def read_tracks(folder: Path, person: int | None = None, notes: list[str] | None = None) -> list[Track]:
+    """The JSON files of a folder, by name, in the tracking's world; corrections are added to `notes`. Raises
+    LayoutError."""
+    tracks = [_track(path, person, [] if notes is None else notes) for path in sorted_files(folder, (".json",))]
+    if not tracks:
+        raise LayoutError(f"{folder} has no frame (*.json)")
+    return tracks
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -234,8 +241,8 @@ def _track(path: Path, person: int | None, notes: list[str]) -> Track:
         poses = np.concatenate([np.zeros(3), poses])
     if poses.size in _PCA:
         notes.append(f"{path.parent}: {_PCA[poses.size]} are kept at rest, as EasyMocap stores no angles of them")
-        poses = poses[: 3 * _BODY_JOINTS]
-    if poses.size % 3 or poses.size < 3 * _BODY_JOINTS:
+        poses = poses[: 3 * BODY_JOINTS]
+    if poses.size % 3 or poses.size < 3 * BODY_JOINTS:
         raise LayoutError(f"{path}: 'poses' must have 72 numbers (78, 87 for SMPL-H and SMPL-X), has {poses.size}")
     return Track(
         path.stem,
