@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from avatar_core.body import Body
 from avatar_core.body.kinematics import axis_angle_to_matrix, relative_transforms
-from avatar_core.body.skinning import skin
 from avatar_core.camera import Camera
 from avatar_core.controls import Controls
 from avatar_core.cuda.raster import homogeneous_pixels, interpolate, rasterise
+from avatar_core.cuda.skin import skin_points
 from avatar_core.data.capture import Capture
 from avatar_core.errors import AvatarError
 from avatar_core.frame import write_image
@@ -85,7 +85,7 @@ def posed_surface(body: Body, controls: Controls) -> tuple[Tensor, Tensor]:
     joints = torch.as_tensor(body.joints(controls.betas))
     pose, transl = torch.as_tensor(controls.pose), torch.as_tensor(controls.transl)
     rest = torch.as_tensor(body.shaped(controls.betas, controls.expression))
-    vertices = skin(rest, torch.as_tensor(body.weights), relative_transforms(pose, joints, body.parents, transl))
+    vertices = skin_points(rest, torch.as_tensor(body.weights), relative_transforms(pose, joints, body.parents, transl))
     return vertices, vertex_normals(vertices, torch.as_tensor(body.faces).long())
 
 

@@ -51,27 +51,36 @@ static void blend(const Skin& skin, i64 body, i64 block, float (*matrices)[16]) 
   }
 }
 
-AC_API void skin_forward(const Skin* skin, float* out, i64 begin, i64 end) {
+template <bool INVERSE>
+static void forward(const Skin& skin, float* out, i64 begin, i64 end) {
   for (i64 block = begin; block < end; ++block)
-    for (i64 body = 0; body < skin->bodies; body += GROUP) {
+    for (i64 body = 0; body < skin.bodies; body += GROUP) {
       float rest[GROUP][SKIN_ENTRY] = {};
-      int bodies = group_size(*skin, body), size = block_size(*skin, block);
-      correct(*skin, body, bodies, block, rest);
+      int bodies = group_size(skin, body), size = block_size(skin, block);
+      correct(skin, body, bodies, block, rest);
       for (int b = 0; b < bodies; ++b) {
         alignas(64) float matrices[SKIN_BLOCK][16];
-        blend(*skin, body + b, block, matrices);
+        blend(skin, body + b, block, matrices);
         for (int i = 0; i < size; ++i) {
           float x[3] = {rest[b][i], rest[b][SKIN_BLOCK + i], rest[b][2 * SKIN_BLOCK + i]};
-          skin_point(matrices[i], x, out + 3 * ((body + b) * skin->vertices + block * SKIN_BLOCK + i));
+          float* to = out + 3 * ((body + b) * skin.vertices + block * SKIN_BLOCK + i);
+          if (INVERSE)
+            skin_unpoint(skin_invert(matrices[i]), matrices[i], x, to);
+          else
+            skin_point(matrices[i], x, to);
         }
       }
     }
 }
 
+AC_API void skin_points(const Skin* skin, float* out, i64 begin, i64 end) { forward<false>(*skin, out, begin, end); }
+AC_API void skin_unpoints(const Skin* skin, float* out, i64 begin, i64 end) { forward<true>(*skin, out, begin, end); }
+
 // Of one block of one body at the points rest[3][32]. grad_rest[3][32]; the others are added to, grad_weights unless it
 // is null.
-static void backward(const Skin& skin, i64 body, i64 block, const float* grad, const float* rest, float* grad_rest,
-                     float* grad_weights, float* grad_transforms) {
+template <bool INVERSE>
+static void backward_block(const Skin& skin, i64 body, i64 block, const float* grad, const float* rest, float* grad_rest,
+                           float* grad_weights, float* grad_transforms) {
   const float* transforms = skin.transforms + 16 * skin.joint_count * body;
   int size = block_size(skin, block);
   alignas(64) float matrices[SKIN_BLOCK][16];
@@ -81,7 +90,11 @@ static void backward(const Skin& skin, i64 body, i64 block, const float* grad, c
     float outer[16], grad_x[3], x[3] = {rest[i], rest[SKIN_BLOCK + i], rest[2 * SKIN_BLOCK + i]};
     const float* weights = skin.weights + v * skin.influences;
     const i32* joints = skin.joints ? skin.joints + v * skin.influences : 0;
-    skin_point_backward(matrices[i], x, grad + 3 * (body * skin.vertices + v), grad_x, outer);
+    const float* own_grad = grad + 3 * (body * skin.vertices + v);
+    if (INVERSE)
+      skin_unpoint_backward(matrices[i], x, own_grad, grad_x, outer);
+    else
+      skin_point_backward(matrices[i], x, own_grad, grad_x, outer);
     for (int d = 0; d < 3; ++d) grad_rest[d * SKIN_BLOCK + i] = grad_x[d];
     for (i64 k = 0; k < skin.influences; ++k) {
       i64 joint = joints ? joints[k] : k;
@@ -111,26 +124,38 @@ static void backward_correctives(const Skin& skin, int bodies, i64 block, const 
 
 // All are zero before. grad_points: as points. grad_weights: may be null. grad_transforms: [parts, bodies, joints, 4, 4].
 // grad_coefficients: [parts, bodies, features, LANES], or null.
-AC_API void skin_backward(const Skin* skin, const float* grad, i64 part_blocks, float* grad_points,
-                          float* grad_weights, float* grad_transforms, float* grad_coefficients, i64 begin, i64 end) {
-  i64 blocks = (skin->vertices + SKIN_BLOCK - 1) / SKIN_BLOCK;
+template <bool INVERSE>
+static void backward(const Skin& skin, const float* grad, i64 part_blocks, float* grad_points, float* grad_weights,
+                     float* grad_transforms, float* grad_coefficients, i64 begin, i64 end) {
+  i64 blocks = (skin.vertices + SKIN_BLOCK - 1) / SKIN_BLOCK;
   for (i64 part = begin; part < end; ++part) {
     i64 stop = (part + 1) * part_blocks < blocks ? (part + 1) * part_blocks : blocks;
     for (i64 block = part * part_blocks; block < stop; ++block)
-      for (i64 body = 0; body < skin->bodies; body += GROUP) {
-        i64 at = part * skin->bodies + body;
+      for (i64 body = 0; body < skin.bodies; body += GROUP) {
+        i64 at = part * skin.bodies + body;
         float rest[GROUP][SKIN_ENTRY] = {}, grad_rest[GROUP][SKIN_ENTRY] = {};
-        int bodies = group_size(*skin, body), size = block_size(*skin, block);
-        correct(*skin, body, bodies, block, rest);
+        int bodies = group_size(skin, body), size = block_size(skin, block);
+        correct(skin, body, bodies, block, rest);
         for (int b = 0; b < bodies; ++b) {
-          backward(*skin, body + b, block, grad, rest[b], grad_rest[b], grad_weights,
-                   grad_transforms + 16 * skin->joint_count * (at + b));
-          float* points = grad_points + (body + b) * skin->point_stride + 3 * block * SKIN_BLOCK;
+          backward_block<INVERSE>(skin, body + b, block, grad, rest[b], grad_rest[b], grad_weights,
+                   grad_transforms + 16 * skin.joint_count * (at + b));
+          float* points = grad_points + (body + b) * skin.point_stride + 3 * block * SKIN_BLOCK;
           for (int i = 0; i < size; ++i)
             for (int d = 0; d < 3; ++d) points[3 * i + d] += grad_rest[b][d * SKIN_BLOCK + i];
         }
         if (grad_coefficients)
-          backward_correctives(*skin, bodies, block, grad_rest, grad_coefficients + at * skin->feature_count * LANES);
+          backward_correctives(skin, bodies, block, grad_rest, grad_coefficients + at * skin.feature_count * LANES);
       }
   }
+}
+
+AC_API void skin_points_backward(const Skin* skin, const float* grad, i64 part_blocks, float* grad_points,
+                          float* grad_weights, float* grad_transforms, float* grad_coefficients, i64 begin, i64 end) {
+  backward<false>(*skin, grad, part_blocks, grad_points, grad_weights, grad_transforms, grad_coefficients, begin, end);
+}
+
+AC_API void skin_unpoints_backward(const Skin* skin, const float* grad, i64 part_blocks, float* grad_points,
+                                  float* grad_weights, float* grad_transforms, float* grad_coefficients, i64 begin,
+                                  i64 end) {
+  backward<true>(*skin, grad, part_blocks, grad_points, grad_weights, grad_transforms, grad_coefficients, begin, end);
 }

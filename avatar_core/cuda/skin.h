@@ -1,5 +1,6 @@
 // Linear blend skinning: x' = M (x + sum_f c_f d_f) with M = sum_k w_k A_j(k); rows of A are 16 floats (4x4), so that a
-// matrix is a cache line. d are pose correctives. See skin.py for the definition and the gradients.
+// matrix is a cache line. d are pose correctives. And its inverse, x = M^-1 x'. See skin.py for the definition and the
+// gradients.
 #pragma once
 #include "common.h"
 
@@ -60,6 +61,56 @@ AC_HD void skin_point_backward(const float* matrix, const float* x, const float*
     for (int c = 0; c < 3; ++c) grad_matrix[4 * r + c] = grad[r] * x[c];
     grad_matrix[4 * r + 3] = grad[r];
   }
+  for (int c = 12; c < 16; ++c) grad_matrix[c] = 0;
+}
+
+// The inverse, posed to rest: y = P (x - t) with P = B^-1; where opposite rotations cancel and B has lost its volume, the
+// damped least squares P = N B^T with N = (B^T B + e I)^-1. N is 0 where it is not needed.
+struct Unskin {
+  float p[3][3], n[3][3];
+};
+
+AC_HD Unskin skin_invert(const float* matrix) {
+  const float LEAST_VOLUME = 1e-3f, DAMPING = 1e-2f;
+  Unskin out;
+  float cofactors[9], volume = skin_cofactors(matrix, cofactors);
+  bool lost = volume < LEAST_VOLUME;
+  for (int r = 0; r < 3; ++r)
+    for (int c = 0; c < 3; ++c) out.p[r][c] = cofactors[3 * r + c] / volume, out.n[r][c] = 0;
+  if (!lost) return out;
+  float normal[12];
+  for (int r = 0; r < 3; ++r)
+    for (int c = 0; c < 3; ++c)
+      normal[4 * r + c] = matrix[r] * matrix[c] + matrix[4 + r] * matrix[4 + c] + matrix[8 + r] * matrix[8 + c] +
+                          (r == c ? DAMPING : 0);
+  volume = skin_cofactors(normal, cofactors);
+  for (int r = 0; r < 3; ++r)
+    for (int c = 0; c < 3; ++c) out.n[r][c] = cofactors[3 * r + c] / volume;
+  for (int r = 0; r < 3; ++r)
+    for (int c = 0; c < 3; ++c)
+      out.p[r][c] = out.n[r][0] * matrix[4 * c] + out.n[r][1] * matrix[4 * c + 1] + out.n[r][2] * matrix[4 * c + 2];
+  return out;
+}
+
+AC_HD void skin_unpoint(const Unskin& inverse, const float* matrix, const float* x, float* out) {
+  float s[3] = {x[0] - matrix[3], x[1] - matrix[7], x[2] - matrix[11]};
+  for (int r = 0; r < 3; ++r) out[r] = inverse.p[r][0] * s[0] + inverse.p[r][1] * s[1] + inverse.p[r][2] * s[2];
+}
+
+// With h = P^T grad, q = N grad and what is left of the least squares, r = x - t - B y: grad_x = h, and the gradient of M
+// is [r q^T - h y^T | -h]; last row 0.
+AC_HD void skin_unpoint_backward(const float* matrix, const float* x, const float* grad, float* grad_x,
+                                 float* grad_matrix) {
+  Unskin inverse = skin_invert(matrix);
+  float y[3], posed[3];
+  skin_unpoint(inverse, matrix, x, y);
+  skin_point(matrix, y, posed);
+  for (int c = 0; c < 3; ++c) grad_x[c] = inverse.p[0][c] * grad[0] + inverse.p[1][c] * grad[1] + inverse.p[2][c] * grad[2];
+  for (int c = 0; c < 3; ++c) {
+    float q = inverse.n[0][c] * grad[0] + inverse.n[1][c] * grad[1] + inverse.n[2][c] * grad[2];
+    for (int r = 0; r < 3; ++r) grad_matrix[4 * r + c] = (x[r] - posed[r]) * q - grad_x[r] * y[c];
+  }
+  for (int r = 0; r < 3; ++r) grad_matrix[4 * r + 3] = -grad_x[r];
   for (int c = 12; c < 16; ++c) grad_matrix[c] = 0;
 }
 

@@ -3,7 +3,9 @@ correctives, blended transforms and points, for all bodies of a batch.
 
     x'_v = M_v x_v,   M_v = sum_k w_vk A_j(v, k),   x_v = p_v + sum_f c_f d_vf
 
-Gradients: dp = dx = B^T g with B the 3x3 part of M; dc_f = sum_v d_vf . dx_v; dw_k = g . A_j(k) [x, 1];
+and its inverse, x_v = M_v^-1 x'_v, without correctives.
+
+Gradients of the former: dp = dx = B^T g with B the 3x3 part of M; dc_f = sum_v d_vf . dx_v; dw_k = g . A_j(k) [x, 1];
 dA_j = sum of w_k g [x, 1]^T.
 """
 
@@ -23,6 +25,7 @@ from .threads import parallel
 
 _LANES = 16  # as in skin.cpp
 _LEAST = 48  # blocks of vertices, times bodies, that are worth a thread
+_LEAST_VOLUME, _DAMPING = 1e-3, 1e-2  # as in skin.h
 _SUMS = 64  # sums over parts of the mesh, times bodies, that the backward pass keeps apart
 
 
@@ -51,18 +54,7 @@ def skin_points(
     backend = _check(points, weights, transforms, joints, correctives, features)
     if backend == "reference" or points.dtype != torch.float32:
         return skin_points_reference(points, weights, transforms, joints, correctives, features)
-    batch = torch.broadcast_shapes(
-        points.shape[:-2], transforms.shape[:-3], () if features is None else features.shape[:-1]
-    )
-    bodies = math.prod(batch)
-    if points.dim() > 2:
-        points = points.expand(*batch, -1, -1).reshape(bodies, *points.shape[-2:])
-    transforms = transforms.expand(*batch, -1, -1, -1).reshape(bodies, *transforms.shape[-3:])
-    coefficients = None
-    if correctives is not None and features is not None:
-        coefficients = (features * correctives.steps).expand(*batch, -1).reshape(bodies, len(correctives.steps))
-    out = _Skin.apply(points, weights, transforms, coefficients, joints, correctives, backend)
-    return out.view(*batch, *out.shape[1:])
+    return _apply("skin_points", backend, points, weights, transforms, joints, correctives, features)
 
 
 def skin_points_reference(
@@ -86,6 +78,58 @@ def blend(weights: Tensor, transforms: Tensor, joints: Tensor | None = None) -> 
     if joints is None:
         return (weights @ transforms.flatten(-2)).unflatten(-1, (4, 4))
     return (weights[..., None, None] * transforms[..., joints.long(), :, :]).sum(-3)
+
+
+def unskin_points(points: Tensor, weights: Tensor, transforms: Tensor, joints: Tensor | None = None) -> Tensor:
+    """Posed points [..., V, 3] back to rest: x = M_v^-1 x'. Arguments, gradients and errors as of `skin_points`.
+
+    Where opposite rotations cancel, the 3x3 part B has no inverse; there the damped least squares
+    x = (B^T B + e I)^-1 B^T (x' - t) keep the answer finite, and near the joint.
+    """
+    backend = _check(points, weights, transforms, joints, None, None)
+    if backend == "reference" or points.dtype != torch.float32:
+        return unskin_points_reference(points, weights, transforms, joints)
+    return _apply("skin_unpoints", backend, points, weights, transforms, joints)
+
+
+def unskin_points_reference(
+    points: Tensor, weights: Tensor, transforms: Tensor, joints: Tensor | None = None
+) -> Tensor:
+    """The definition, for any float type and device."""
+    _check(points, weights, transforms, joints, None, None)
+    matrix = blend(weights, transforms, joints)
+    linear, shifted = matrix[..., :3, :3], points - matrix[..., :3, 3]
+    lost = torch.linalg.det(linear) < _LEAST_VOLUME
+    eye = torch.eye(3).to(linear)
+    normal = linear.mT @ linear + _DAMPING * eye
+    left = torch.where(lost[..., None, None], normal, linear)
+    right = torch.where(lost[..., None, None], linear.mT, eye) @ shifted[..., None]
+    return torch.linalg.solve_ex(left, right).result[..., 0]
+
+
+def _apply(
+    name: str,
+    backend: str,
+    points: Tensor,
+    weights: Tensor,
+    transforms: Tensor,
+    joints: Tensor | None,
+    correctives: Correctives | None = None,
+    features: Tensor | None = None,
+) -> Tensor:
+    """Leading sides become one, of the bodies; points that all bodies share stay [V, 3]."""
+    batch = torch.broadcast_shapes(
+        points.shape[:-2], transforms.shape[:-3], () if features is None else features.shape[:-1]
+    )
+    bodies = math.prod(batch)
+    if points.dim() > 2:
+        points = points.expand(*batch, -1, -1).reshape(bodies, *points.shape[-2:])
+    transforms = transforms.expand(*batch, -1, -1, -1).reshape(bodies, *transforms.shape[-3:])
+    coefficients = None
+    if correctives is not None and features is not None:
+        coefficients = (features * correctives.steps).expand(*batch, -1).reshape(bodies, len(correctives.steps))
+    out = _Skin.apply(points, weights, transforms, coefficients, joints, correctives, name, backend)
+    return out.view(*batch, *out.shape[1:])
 
 
 class _Sizes(NamedTuple):
@@ -132,7 +176,7 @@ def _inputs(
 
 class _Skin(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, points, weights, transforms, coefficients, joints, correctives, backend):  # type: ignore[no-untyped-def]
+    def forward(ctx, points, weights, transforms, coefficients, joints, correctives, name, backend):  # type: ignore[no-untyped-def]
         points, weights, transforms = (tensor.contiguous() for tensor in (points, weights, transforms))
         coefficients = None if coefficients is None else coefficients.contiguous()
         joints = None if joints is None else joints.contiguous()
@@ -142,12 +186,12 @@ class _Skin(torch.autograd.Function):
         if backend == "cuda":
             from .device import launch
 
-            launch("skin", "skin_forward", (sizes.bodies, blocks, 1), (BLOCK, 1, 1), inputs, out)
+            launch("skin", name, (sizes.bodies, blocks, 1), (BLOCK, 1, 1), inputs, out)
         else:
             least = max(1, _LEAST // max(1, sizes.bodies))
-            parallel(kernels().skin_forward, (ctypes.byref(inputs), pointer(out)), blocks, least)
+            parallel(getattr(kernels(), name), (ctypes.byref(inputs), pointer(out)), blocks, least)
         ctx.save_for_backward(points, weights, transforms, coefficients, joints)
-        ctx.correctives, ctx.backend = correctives, backend
+        ctx.correctives, ctx.name, ctx.backend = correctives, name + "_backward", backend
         return out
 
     @staticmethod
@@ -166,15 +210,18 @@ class _Skin(torch.autograd.Function):
         if ctx.backend == "cuda":
             from .device import launch
 
-            launch("skin", "skin_backward", (sizes.bodies, blocks, 1), (BLOCK, 1, 1), inputs, grad, *outputs)
+            launch("skin", ctx.name, (sizes.bodies, blocks, 1), (BLOCK, 1, 1), inputs, grad, *outputs)
         else:
             part_blocks = ctypes.c_longlong(-(-blocks // parts))
             native = (ctypes.c_void_p() if tensor is None else pointer(tensor) for tensor in outputs)
             parallel(
-                kernels().skin_backward, (ctypes.byref(inputs), pointer(grad), part_blocks, *native), parts, least=1
+                getattr(kernels(), ctx.name),
+                (ctypes.byref(inputs), pointer(grad), part_blocks, *native),
+                parts,
+                least=1,
             )
         summed = None if grad_coefficients is None else grad_coefficients.sum((0, 3))
-        return grad_points, grad_weights, grad_transforms.sum(0), summed, None, None, None
+        return grad_points, grad_weights, grad_transforms.sum(0), summed, None, None, None, None
 
 
 def _check(

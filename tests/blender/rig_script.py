@@ -14,7 +14,7 @@ import torch
 
 from avatar_core.body import Body, load_body
 from avatar_core.body.kinematics import relative_transforms
-from avatar_core.body.skinning import skin
+from avatar_core.cuda.skin import skin_points
 from blend_templates.motions import load_motion
 from blend_templates.rig import RigArrays, build_rig, fit_bones
 
@@ -64,7 +64,7 @@ def difference(
     rest = torch.from_numpy(body.shaped(betas, expression))
     joints = torch.from_numpy(body.joints(betas))
     transforms = relative_transforms(torch.tensor(pose), joints, body.parents, torch.tensor(transl))
-    ours = skin(rest, torch.from_numpy(body.weights), transforms).numpy()
+    ours = skin_points(rest, torch.from_numpy(body.weights), transforms).numpy()
     graph = bpy.context.evaluated_depsgraph_get()
     graph.update()
     evaluated = mesh.evaluated_get(graph).to_mesh()

@@ -13,7 +13,8 @@ from avatar_core.body import load_body
 from avatar_core.body.files import read_body
 from avatar_core.body.kinematics import relative_transforms
 from avatar_core.body.model import Body
-from avatar_core.body.skinning import pose_offsets, skin
+from avatar_core.body.skinning import pose_offsets
+from avatar_core.cuda.skin import skin_points
 from blend_templates.motions import load_motion
 
 smplx = pytest.importorskip("smplx")
@@ -26,7 +27,7 @@ def posed(body: Body, pose: np.ndarray, transl: np.ndarray, betas: np.ndarray, e
         rest = rest + pose_offsets(rotations, torch.from_numpy(body.posedirs))
     joints = torch.from_numpy(body.joints(betas, expression))
     transforms = relative_transforms(rotations, joints, body.parents, torch.tensor(transl, dtype=torch.float32))
-    return skin(rest, torch.from_numpy(body.weights), transforms)
+    return skin_points(rest, torch.from_numpy(body.weights), transforms)
 
 
 def row(values: np.ndarray) -> torch.Tensor:

@@ -8,8 +8,8 @@ import torch
 
 from avatar_core.body import load_body
 from avatar_core.body.kinematics import axis_angle_to_matrix, relative_transforms
-from avatar_core.body.skinning import inverse_skin, pose_features, pose_offsets, skin
-from avatar_core.cuda.skin import blend
+from avatar_core.body.skinning import pose_features, pose_offsets
+from avatar_core.cuda.skin import blend, skin_points, unskin_points
 from blend_templates.motions import load_motion
 
 PARENTS = (-1, 0, 1, 2, 1)
@@ -75,10 +75,10 @@ def test_gradients_of_kinematics_and_skinning() -> None:
     points, weights = torch.randn(4, 3).double(), torch.rand(4, 5).double().softmax(1)
 
     def posed(pose: torch.Tensor, joints: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        return skin(points, weights, relative_transforms(pose, joints, PARENTS))
+        return skin_points(points, weights, relative_transforms(pose, joints, PARENTS))
 
     def unposed(pose: torch.Tensor, joints: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        return inverse_skin(points, weights, relative_transforms(pose, joints, PARENTS))
+        return unskin_points(points, weights, relative_transforms(pose, joints, PARENTS))
 
     inputs = tuple(x.clone().requires_grad_() for x in (pose * 0.3, joints, points))
     assert torch.autograd.gradcheck(posed, inputs)
@@ -96,7 +96,7 @@ def test_inverse_skinning_undoes_skinning_in_all_our_motions() -> None:
             body.parents,
             torch.from_numpy(motion.transl[frame]),
         )
-        back = inverse_skin(skin(rest, weights, transforms), weights, transforms)
+        back = unskin_points(skin_points(rest, weights, transforms), weights, transforms)
         assert (back - rest).norm(dim=1).max() < 1e-5  # metres
 
 
@@ -106,7 +106,7 @@ def test_inverse_skinning_stays_finite_where_rotations_cancel() -> None:
     transforms = relative_transforms(half_turn, joints, (-1, 0)).requires_grad_()
     weights = torch.tensor([[0.5, 0.5], [1.0, 0.0]], dtype=torch.float64)
     points = torch.tensor([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]], dtype=torch.float64)
-    back = inverse_skin(points, weights, transforms)
+    back = unskin_points(points, weights, transforms)
     assert back.isfinite().all() and back.norm(dim=1).max() < 1
     torch.testing.assert_close(back[1], points[1])  # and a point that is not there is not disturbed
     back.sum().backward()
@@ -117,10 +117,10 @@ def test_inverse_skinning_of_batches_with_lost_points() -> None:
     half_turn = torch.tensor([[[0.0, 0, 0], [angle, 0, 0]] for angle in (np.pi, 0.3)], dtype=torch.float64)
     transforms = relative_transforms(half_turn, torch.zeros(2, 3).double(), (-1, 0))
     weights, points = torch.full((3, 2), 0.5).double(), torch.randn(3, 3).double()
-    together = inverse_skin(points, weights, transforms)
+    together = unskin_points(points, weights, transforms)
     assert together.shape == (2, 3, 3)
     for one, both in zip(transforms, together):
-        torch.testing.assert_close(inverse_skin(points, weights, one), both)
+        torch.testing.assert_close(unskin_points(points, weights, one), both)
 
 
 def test_chains_first_used_without_gradients_work_with_them_later() -> None:
@@ -148,8 +148,8 @@ def test_pose_offsets_are_zero_at_rest_and_keep_bent_knees_full() -> None:
     pose[body.joint_names.index("left_knee"), 0] = 2.0
     transforms = relative_transforms(pose, torch.from_numpy(body.joints()), body.parents)
     weights = torch.from_numpy(body.weights)
-    plain = skin(rest, weights, transforms)
-    corrected = skin(rest + pose_offsets(pose, posedirs), weights, transforms)
+    plain = skin_points(rest, weights, transforms)
+    corrected = skin_points(rest + pose_offsets(pose, posedirs), weights, transforms)
     volumes = [_volume(v, body.faces) for v in (rest, plain, corrected)]
     assert volumes[1] < volumes[2] < volumes[0]
 

@@ -8,7 +8,7 @@ import torch
 
 from avatar_core.body import BodyFileError, load_body
 from avatar_core.body.kinematics import relative_transforms
-from avatar_core.body.skinning import skin
+from avatar_core.cuda.skin import skin_points
 from blend_templates.motions import MOTIONS, load_motion
 
 
@@ -22,7 +22,7 @@ def lowest(name: str) -> np.ndarray:
         torch.from_numpy(motion.transl),
     )
     rest, weights = torch.from_numpy(body.vertices), torch.from_numpy(body.weights)
-    return np.array([float(skin(rest, weights, frame)[:, 1].min()) for frame in transforms])
+    return np.array([float(skin_points(rest, weights, frame)[:, 1].min()) for frame in transforms])
 
 
 @pytest.mark.parametrize("name", sorted(MOTIONS))

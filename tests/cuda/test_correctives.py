@@ -7,7 +7,13 @@ import torch
 
 from avatar_core.cuda.correctives import Correctives
 from avatar_core.cuda.loader import library
-from avatar_core.cuda.skin import skin_points, skin_points_reference, sparse_weights
+from avatar_core.cuda.skin import (
+    skin_points,
+    skin_points_reference,
+    sparse_weights,
+    unskin_points,
+    unskin_points_reference,
+)
 
 native = pytest.mark.skipif(library() is None, reason="no compiler was found: only the reference exists here")
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -87,6 +93,38 @@ def test_equals_reference(
         torch.testing.assert_close(a, b, atol=1e-5 * scale + 1e-6, rtol=1e-4)
 
 
+@native
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(
+    ("count", "points", "transforms"), [(0, (), ()), (1, (), ()), (70, (9,), ()), (33, (2, 1), (5,)), (3000, (), (2,))]
+)
+def test_inverse_equals_reference(count: int, points: tuple, transforms: tuple, sparse: bool) -> None:
+    """The first two transforms are opposite half turns, so that some points have lost their volume."""
+    where, weights, matrices, _ = inputs(count, points, transforms, ())
+    matrices = torch.eye(4) + 0.3 * (matrices - torch.eye(4))
+    matrices[..., 0, :3, :3] = torch.eye(3)
+    matrices[..., 1, :3, :3] = torch.diag(torch.tensor([1.0, -1, -1]))
+    weights = torch.cat([torch.full((count, 2), 0.5), 0.01 * weights[:, 2:]], 1)
+    weights[::3] = torch.tensor([0.6, 0, 0.4, 0, 0, 0])
+    leaves = [tensor.requires_grad_() for tensor in (where, weights, matrices)]
+    own, joints = sparse_weights(weights) if sparse else (weights, None)
+    ours, wanted = (f(where, own, matrices, joints) for f in (unskin_points, unskin_points_reference))
+    torch.testing.assert_close(ours, wanted, atol=1e-3, rtol=1e-4)
+    factor = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1))
+    gradients = [torch.autograd.grad((value * factor).sum(), leaves, retain_graph=True) for value in (ours, wanted)]
+    for a, b in zip(*gradients):
+        scale = float(b.abs().max()) if b.numel() else 0.0
+        torch.testing.assert_close(a, b, atol=1e-4 * scale + 1e-6, rtol=1e-3)
+
+
+@native
+def test_inverse_of_wild_numbers_is_safe() -> None:
+    points, weights, transforms, _ = inputs(40, (2,), (2,), ())
+    points[0, 3], transforms[1, 2], transforms[0] = float("nan"), float("inf"), 0.0
+    leaves = [tensor.requires_grad_() for tensor in (points, weights, transforms)]
+    unskin_points(leaves[0], leaves[1], leaves[2]).sum().backward()
+
+
 def test_reference_gradients_are_exact() -> None:
     points, weights, transforms, features = (tensor.double() for tensor in inputs(3, (2,), (), (2,)))
     packed = Correctives.pack(posedirs(3, 11, 1.0))
@@ -148,6 +186,7 @@ def test_cuda_is_native() -> None:
     for device, own in (("cpu", packed), ("cuda", there)):
         leaves = [tensor.to(device).requires_grad_() for tensor in tensors]
         out = skin_points(leaves[0], leaves[1], leaves[2], None, own, leaves[3])
+        out = unskin_points(out + 0.1, leaves[1], leaves[2])
         results.append([part.detach().cpu() for part in (out, *torch.autograd.grad(out.square().sum(), leaves))])
     for one, two in zip(*results):
         torch.testing.assert_close(one, two, atol=1e-4 * float(one.abs().max()), rtol=0)

@@ -16,8 +16,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from avatar_core.body.kinematics import relative_transforms
-from avatar_core.body.skinning import skin
 from avatar_core.cli import main
+from avatar_core.cuda.skin import skin_points
 from avatar_core.data.capture import Capture, CaptureError
 
 pytestmark = pytest.mark.skipif(find_spec("bpy") is None, reason="needs the bpy module")
@@ -37,7 +37,7 @@ def silhouette(capture: Capture, camera: int, frame: int) -> np.ndarray:
     transforms = relative_transforms(
         torch.tensor(controls.pose), torch.tensor(body.joints()), body.parents, torch.tensor(controls.transl)
     )
-    points = skin(torch.tensor(body.vertices), torch.tensor(body.weights), transforms).numpy()
+    points = skin_points(torch.tensor(body.vertices), torch.tensor(body.weights), transforms).numpy()
     fine = 8
     pixels, _ = view.project(points)
     mask = Image.new("L", (view.width * fine, view.height * fine))

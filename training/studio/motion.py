@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from avatar_core.body import Body
 from avatar_core.body.kinematics import relative_transforms
-from avatar_core.body.skinning import skin
+from avatar_core.cuda.skin import skin_points
 from blend_templates.motions import load_motion
 
 TEST_EVERY = 6  # one frame in so many is held out
@@ -81,7 +81,7 @@ def posed_points(body: Body, poses: Poses) -> np.ndarray:
     rest, weights = torch.from_numpy(body.vertices[thinned]), torch.from_numpy(body.weights[thinned])
     joints, pose = torch.from_numpy(body.joints()), torch.from_numpy(poses.pose)
     transforms = relative_transforms(pose, joints, body.parents, torch.from_numpy(poses.transl))
-    return np.stack([skin(rest, weights, frame).numpy() for frame in transforms])
+    return skin_points(rest, weights, transforms).numpy()
 
 
 def centred(body: Body, poses: Poses) -> Poses:
