@@ -15,10 +15,10 @@ from scipy.spatial.transform import Rotation
 
 from avatar_core.body import Body, load_body
 from avatar_core.body.kinematics import relative_transforms
-from avatar_core.body.skinning import skin
 from avatar_core.camera import Camera
 from avatar_core.cli import main
 from avatar_core.controls import Controls
+from avatar_core.cuda.skin import skin_points
 from avatar_core.data.capture import Capture
 from avatar_core.data.easymocap import EasyMocapFolder
 from avatar_core.data.layout import LayoutError
@@ -115,7 +115,7 @@ def _posed(body: Body, controls: Controls) -> np.ndarray:
     transforms = relative_transforms(
         torch.as_tensor(controls.pose), joints, tuple(body.parents.tolist()), torch.as_tensor(controls.transl)
     )
-    return skin(shaped, torch.as_tensor(body.weights), transforms).numpy()
+    return skin_points(shaped, torch.as_tensor(body.weights), transforms).numpy()
 
 
 def test_tracked_pictures_become_a_capture(tracked: Path, body: Body, poses: list[Controls], tmp_path: Path) -> None:
