@@ -15,6 +15,7 @@ from ..errors import AvatarError
 PICTURES = (".png", ".jpg", ".jpeg")
 _MAX_TEXT = 256 << 20  # bytes of one text file
 _MAX_PIXELS = 1 << 26
+_MIDDLE = 0.3, 0.7  # of the picture, where principal points lie
 
 
 class LayoutError(AvatarError):
@@ -73,7 +74,7 @@ def opencv_camera(
     """From a calibration of OpenCV: K [3, 3] with pixel centres at whole numbers, view [4, 4] world to camera, nearly
     rigid; size: width and height. where: file and entry for messages. Raises LayoutError."""
     width, height = size
-    if not (0.2 < (K[0, 2] + 0.5) / width < 0.8 and 0.2 < (K[1, 2] + 0.5) / height < 0.8):
+    if not all(_MIDDLE[0] < (K[i, 2] + 0.5) / side < _MIDDLE[1] for i, side in enumerate(size)):
         raise LayoutError(
             f"{where}: the principal point ({K[0, 2]:g}, {K[1, 2]:g}) lies far from the middle of pictures of "
             f"{width}x{height}: K is for another resolution; scale it"

@@ -52,7 +52,8 @@ class ActorFrame:
 
 @dataclass(frozen=True)
 class NeuralActorFolder:
-    """A checked folder. rest: [J, 4, 4] of the second rest pose, or None. notes: what was corrected, in sentences."""
+    """A checked folder. rest: [J, 4, 4] of the second rest pose, or None. white: the sRGB value from which a pixel of
+    a picture without alpha is background. notes: what was corrected, in sentences."""
 
     folder: Path
     mesh: ActorMesh
@@ -61,6 +62,7 @@ class NeuralActorFolder:
     frames: tuple[ActorFrame, ...]
     textures: tuple[Path, ...]
     pictures: tuple[tuple[Path, ...], ...]
+    white: int
     notes: tuple[str, ...]
 
     @classmethod
@@ -86,25 +88,36 @@ class NeuralActorFolder:
             )
         views = _views(folder)
         pictures = _pictures(folder, frames, len(views))
+        white = 255
         if pictures:
             size = picture_size(pictures[0][0])
-            notes += _background_notes(pictures[0][0])
+            white = _background(pictures[0][0], read_picture(pictures[0][0]))
+        if white < 255:
+            notes.append(
+                f"{pictures[0][0]}: the background is not exactly white, so all pixels of {white} and more count as "
+                f"background; the original takes them for the person"
+            )
         if size is None and views:
             notes.append(f"{folder} has no rgb/ and no size was given: its cameras are left out")
         intrinsics = _intrinsics(folder, len(views), notes)
-        cameras = tuple(opencv_camera(path, K, view, size) for (path, view), K in zip(views, intrinsics) if size)
-        return cls(folder, mesh, rest, cameras, frames, textures, pictures, tuple(notes))
+        cameras = tuple(opencv_camera(path, K, view, size) for (path, K), view in zip(intrinsics, views) if size)
+        return cls(folder, mesh, rest, cameras, frames, textures, pictures, white, tuple(notes))
 
     def texture(self, frame: int) -> np.ndarray:
         """[H, W, 3] float32 in [0, 1], display sRGB, top row first. Raises LayoutError."""
         return read_picture(self.textures[frame])[..., :3].astype(np.float32) / 255
 
     def picture(self, frame: int, camera: int) -> np.ndarray:
-        """[H, W, 4] uint8, display sRGB. A picture without alpha is full wherever it is not exactly white."""
-        image = read_picture(self.pictures[frame][camera])
+        """[H, W, 4] uint8, display sRGB. A picture without alpha is full wherever it is not white. Raises
+        LayoutError for another size or another background than the first picture has."""
+        path, view = self.pictures[frame][camera], self.cameras[camera]
+        image = read_picture(path)
+        if image.shape[:2] != (view.height, view.width):
+            raise LayoutError(f"{path} has {image.shape[1]}x{image.shape[0]} pixels, others {view.width}x{view.height}")
         if image.shape[2] == 4:
             return image
-        alpha = np.where((image != 255).any(-1, keepdims=True), 255, 0).astype(np.uint8)
+        _background(path, image)
+        alpha = np.where((image < self.white).any(-1, keepdims=True), 255, 0).astype(np.uint8)
         return np.concatenate([image, alpha], 2)
 
 
@@ -175,13 +188,13 @@ def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(rotation).as_rotvec()
 
 
-def _views(folder: Path) -> list[tuple[Path, np.ndarray]]:
+def _views(folder: Path) -> list[np.ndarray]:
     """World-to-camera matrices; extrinsic/ wins over pose/ (camera to world)."""
     for name, invert in (("extrinsic", False), ("pose", True)):
         paths = sorted_files(folder / name, (".txt",))
         if paths:
-            matrices = [(path, _matrix(path)) for path in paths]
-            return [(path, np.linalg.inv(m) if invert else m) for path, m in matrices]
+            matrices = [_matrix(path) for path in paths]
+            return [np.linalg.inv(matrix) if invert else matrix for matrix in matrices]
     return []
 
 
@@ -198,8 +211,8 @@ def _matrix(path: Path) -> np.ndarray:
     return matrix
 
 
-def _intrinsics(folder: Path, count: int, notes: list[str]) -> list[np.ndarray]:
-    """K of each camera, as stored (pixel centres at whole numbers)."""
+def _intrinsics(folder: Path, count: int, notes: list[str]) -> list[tuple[Path, np.ndarray]]:
+    """File and K of each camera, as stored (pixel centres at whole numbers)."""
     for name in ("intrinsic", "intrinisc"):
         paths = sorted_files(folder / name, (".txt",))
         if paths:
@@ -207,10 +220,10 @@ def _intrinsics(folder: Path, count: int, notes: list[str]) -> list[np.ndarray]:
                 notes.append(f"{folder / name} is spelt wrong but used; the original ignores it, so rename it")
             if len(paths) != count:
                 raise LayoutError(f"{folder / name} has {len(paths)} files for {count} cameras")
-            return [_K(path) for path in paths]
+            return [(path, _K(path)) for path in paths]
     for name in ("intrinsics.txt", "intrinsic.txt"):
         if (folder / name).exists():
-            return [_K(folder / name)] * count
+            return [(folder / name, _K(folder / name))] * count
     if count:
         raise LayoutError(f"{folder} has no intrinsics: neither intrinsic/*.txt nor intrinsics.txt")
     return []
@@ -242,17 +255,16 @@ def _pictures(folder: Path, frames: tuple[ActorFrame, ...], cameras: int) -> tup
     return tuple(found)
 
 
-def _background_notes(path: Path) -> list[str]:
-    """Corners must be white, which is both background and mask. Raises LayoutError where none is."""
-    image = read_picture(path)
+def _background(path: Path, image: np.ndarray) -> int:
+    """The sRGB value from which pixels are background: 255, or a little less where that is what the corners have. A
+    picture with alpha needs none. Raises LayoutError where no corner is white, which is both background and mask."""
     if image.shape[2] == 4:
-        return []
+        return 255
     corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
     white = (corners > _WHITE).all(1)
     if not white.any():
         raise LayoutError(f"{path}: the background is not white (corner {corners[0].tolist()}); mask it or add alpha")
-    exact = (corners[white] == 255).all()
-    return [] if exact else [f"{path}: the background is nearly white but not exactly; its mask will have holes"]
+    return int(corners[white].min())
 
 
 def _lines(path: Path, keyword: str) -> Iterator[tuple[int, list[str]]]:

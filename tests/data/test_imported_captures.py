@@ -198,3 +198,14 @@ def test_a_published_dataset_becomes_a_capture(tmp_path: Path, capsys: pytest.Ca
             assert alpha[y, x].mean() > 250  # the fixture draws every vertex
     assert main([*arguments[:-1], "9"]) == 2
     assert "no camera '9'" in capsys.readouterr().err
+
+
+def test_calibration_for_slightly_larger_pictures_is_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its principal point is still inside of the picture, but the body is not where the person is."""
+    folder = Path(shutil.copytree(NEURAL_ACTOR, tmp_path / "actor"))
+    for path in (folder / "intrinsic").iterdir():
+        np.savetxt(path, np.diag([1.35, 1.35, 1, 1]) @ np.loadtxt(path))
+    assert main(["import", "neural_actor_data", str(folder), "--output", str(tmp_path / "capture")]) == 2
+    assert "of the joints fall on the person: K is for another resolution" in capsys.readouterr().err

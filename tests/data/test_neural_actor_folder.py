@@ -112,7 +112,21 @@ def test_background_must_be_white(folder: Path) -> None:
     Image.fromarray(np.where(image == 255, 0, image)).save(path)
     assert "the background is not white" in message(folder)
     Image.fromarray(np.where(image == 255, 253, image)).save(path)
-    assert "nearly white" in NeuralActorFolder.open(folder).notes[0]
+    data = NeuralActorFolder.open(folder)
+    assert "all pixels of 253 and more count as background" in data.notes[0]
+    np.testing.assert_array_equal(data.picture(0, 0)[..., 3], np.where((image != 255).any(-1), 255, 0))
+
+
+def test_a_picture_unlike_the_first_is_named(folder: Path) -> None:
+    path = folder / "rgb" / "000001" / "0002.png"
+    image = np.asarray(Image.open(path).convert("RGB")).copy()
+    for other, words in (
+        (np.where(image == 255, 0, image), "000001/0002.png: the background is not white"),
+        (image[::2, ::2], "000001/0002.png has 40x48 pixels, others 80x96"),
+    ):
+        Image.fromarray(other).save(path)
+        with pytest.raises(LayoutError, match=words):
+            NeuralActorFolder.open(folder).picture(1, 2)
 
 
 def test_picture_with_alpha_keeps_it(folder: Path) -> None:
