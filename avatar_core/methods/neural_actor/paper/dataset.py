@@ -62,6 +62,6 @@ def _check_views(data: NeuralActorFolder) -> None:
         found.append(np.count_nonzero(person[y, x]) / len(pixels))
     if np.mean(found) < _ON_PERSON:
         raise LayoutError(
-            f"{data.pictures[0][0].parent}: only {np.mean(found):.0%} of the joints fall on the person: K is for another "
-            f"resolution, or cameras, transform/ and rgb/ do not belong together"
+            f"{data.pictures[0][0].parent}: only {np.mean(found):.0%} of the joints fall on the person: K is for "
+            f"another resolution, or cameras, transform/ and rgb/ do not belong together"
         )
