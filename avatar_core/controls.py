@@ -66,7 +66,10 @@ class Controls:
 
 @dataclass(frozen=True)
 class ControlSchema:
-    """What an actor takes. Rest values are zeros (identity for `head`)."""
+    """What an actor takes. Rest values are zeros (identity for `head`).
+
+    shape_keys: of expressions that are not driven by the shape key of their own name, those whose mean they are.
+    """
 
     joints: tuple[str, ...] = ()
     betas: int = 0
@@ -74,6 +77,7 @@ class ControlSchema:
     latents: dict[str, int] = field(default_factory=dict)
     appearance: int = 0
     head: bool = False
+    shape_keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def neutral(self) -> Controls:
         """The rest pose at the origin."""
@@ -106,7 +110,7 @@ class ControlSchema:
         return Controls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        data: dict[str, Any] = {
             "joints": list(self.joints),
             "betas": self.betas,
             "expressions": list(self.expressions),
@@ -114,6 +118,9 @@ class ControlSchema:
             "appearance": self.appearance,
             "head": self.head,
         }
+        if self.shape_keys:
+            data["shape_keys"] = {name: list(keys) for name, keys in self.shape_keys.items()}
+        return data
 
     @classmethod
     def from_dict(cls, data: Any) -> ControlSchema:
@@ -126,6 +133,7 @@ class ControlSchema:
                 latents={str(name): int(size) for name, size in data["latents"].items()},
                 appearance=int(data["appearance"]),
                 head=bool(data["head"]),
+                shape_keys={str(k): tuple(map(str, keys)) for k, keys in data.get("shape_keys", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ControlError(f"the control schema is damaged ({error!r})") from error

@@ -139,7 +139,10 @@ def _shape(
     keys = mesh.data.shape_keys if mesh is not None and mesh.type == "MESH" else None
     keys = keys.evaluated_get(depsgraph) if keys is not None else None
     betas = _key_values(keys, [f"{_BETA}{i:02d}" for i in range(schema["betas"])])
-    return betas, _key_values(keys, [f"{_EXPRESSION}{name}" for name in schema["expressions"]])
+    means = schema.get("shape_keys", {})  # of expressions that several shape keys drive
+    groups = [means.get(name, [name]) for name in schema["expressions"]]
+    values = [_key_values(keys, [f"{_EXPRESSION}{name}" for name in group]) for group in groups]
+    return betas, np.array([value.mean() if value.size else 0.0 for value in values])
 
 
 def _key_values(keys: bpy.types.Key | None, names: Sequence[str]) -> np.ndarray:

@@ -7,7 +7,13 @@ import pytest
 
 from avatar_core.controls import ControlError, Controls, ControlSchema
 
-SCHEMA = ControlSchema(joints=("root", "arm"), betas=2, expressions=("smile",), latents={"z": 3})
+SCHEMA = ControlSchema(
+    joints=("root", "arm"),
+    betas=2,
+    expressions=("smile",),
+    latents={"z": 3},
+    shape_keys={"smile": ("left", "right")},
+)
 
 
 def test_what_is_missing_is_at_rest() -> None:

@@ -18,13 +18,13 @@ EXPRESSIONS = (
 )
 """In the order of a dataset's `exp_ori`. Where FaceWarehouse and ARKit mean the same, the name is ARKit's."""
 
-_MERGED = {
+MERGED = {
     "mouthUpperUp": ("mouthUpperUpLeft", "mouthUpperUpRight"),
     "mouthLowerDown": ("mouthLowerDownLeft", "mouthLowerDownRight"),
     "mouthShrug": ("mouthShrugUpper", "mouthShrugLower"),
     "noseSneer": ("noseSneerLeft", "noseSneerRight"),
 }
-SHAPE_KEYS: dict[str, tuple[str, ...]] = {name: _MERGED.get(name, (name,)) for name in EXPRESSIONS}
+SHAPE_KEYS: dict[str, tuple[str, ...]] = {name: MERGED.get(name, (name,)) for name in EXPRESSIONS}
 """The ARKit shape keys whose mean an expression is; lipLowerDown and lipUpperUp have none of that name."""
 
 

@@ -13,9 +13,12 @@ import numpy as np
 
 from avatar_core.controls import Controls
 from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
+from avatar_core.data.nerf_blendshape import HeadFolder
 
 from .blender import StudioError, run_script
 from .cameras import camera_ring
+from .character import default_character
+from .head import head_film, write_film
 from .motion import posed_points
 from .subject import Subject, file_subject, studio_subject
 
@@ -33,6 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--blender", metavar="EXE", help="a Blender program, instead of the bpy module")
     own = parser.add_argument_group("the studio's own character (default)")
     own.add_argument("--motion", default=",".join(CLIPS), help="clips, separated by commas (default: all)")
+    own.add_argument("--head", action="store_true", help="a film of its head instead, in NeRFBlendShape's layout")
     own.add_argument("--seed", type=int, default=0, help="of the variation of its poses")
     own.add_argument("--save-blend", type=Path, metavar="FILE", help="also write the scene as a .blend file")
     rigged = parser.add_argument_group("a character of yours, in its own animation")
@@ -46,6 +50,8 @@ def run(arguments: Namespace) -> int:
     for name, (low, high) in _LIMITS.items():
         if not low <= getattr(arguments, name) <= high:
             raise StudioError(f"--{name} must be {low} to {high}, got {getattr(arguments, name)}")
+    if arguments.head:
+        return _head(arguments)
     work = (arguments.output / ".studio").resolve()
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -66,6 +72,20 @@ def run(arguments: Namespace) -> int:
             left.unlink(missing_ok=True)
     Capture.open(arguments.output)
     print(f"{arguments.output}: {len(capture.cameras)} cameras x {len(capture.frames)} frames")
+    return 0
+
+
+def _head(arguments: Namespace) -> int:
+    """A tenth of the frames, at the end, is held out."""
+    if arguments.blend is not None or arguments.frames < 2:
+        raise StudioError("--head films the studio's own character, in 2 frames or more")
+    film = head_film(arguments.frames, arguments.resolution, arguments.seed)
+    try:
+        write_film(arguments.output, default_character(), film, max(1, arguments.frames // 10))
+    except OSError as error:
+        raise StudioError(f"{arguments.output} cannot be written: {error.strerror or error}") from error
+    HeadFolder.open(arguments.output)
+    print(f"{arguments.output}: {arguments.frames} frames of a head")
     return 0
 
 

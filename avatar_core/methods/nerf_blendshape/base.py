@@ -53,7 +53,8 @@ class HeadModel(nn.Module):
         self.register_buffer("highest", torch.ones(config.tables))
         if config.mean:
             self.lowest[0] = 1
-        self.schema = ControlSchema(expressions=tuple(config.expressions), head=True)
+        keys = {name: tuple(keys) for name, keys in config.shape_keys.items()}
+        self.schema = ControlSchema(expressions=tuple(config.expressions), head=True, shape_keys=keys)
         self._mixed: tuple[bytes, Tensor] | None = None
         self._told = False
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from ...body.expressions import EXPRESSIONS
+from ...body.expressions import EXPRESSIONS, MERGED
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,8 @@ class FieldConfig:
 
     expressions: tuple[str, ...] = EXPRESSIONS
     """names of the coefficients, in the order of the tables"""
+    shape_keys: dict[str, Any] = field(default_factory=lambda: {name: list(keys) for name, keys in MERGED.items()})
+    """the shape keys whose mean an expression is, where it is not driven by the one of its own name"""
     mean: bool = True
     """a table more, whose coefficient is always 1; without, the first coefficient drives the first table"""
     levels: int = 16
@@ -40,6 +43,9 @@ class FieldConfig:
 
     def check(self) -> None:
         """Raises ValueError for what no field has."""
+        for name, keys in self.shape_keys.items():
+            if name not in self.expressions or not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
+                raise ValueError(f"shape_keys must be lists of names by expression, got '{name}': {keys!r}")
         wide = self.width % 16 == 0 and 16 <= self.width <= 512 and 1 <= self.geometry <= 512
         deep = 1 <= self.density_layers <= 16 and 1 <= self.colour_layers <= 16
         if not (wide and deep and 1 <= self.tables <= 1024):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 from .... import __version__
 from ....actor import Actor, describe
 from ....body.stand_in import stand_in
+from ....config import read_options
 from ....data.nerf_blendshape import COEFFICIENTS, HeadFolder, LayoutError, read_range
+from ....errors import AvatarError
 from . import checkpoint
 from .config import Config
 from .model import Model
@@ -26,12 +29,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--test-start", type=int, help="where those are missing: the first test frame of the folder's transforms.json"
     )
+    parser.add_argument(
+        "--shape-keys", type=Path, help="JSON {expression: [shape keys whose mean it is]}, instead of ARKit's"
+    )
     parser.add_argument("--licence", default="unknown", help="of the checkpoint (default unknown)")
     parser.add_argument("--output", type=Path, required=True, help="the .actor file")
 
 
 def run(arguments: Namespace) -> int:
-    config = Config()
+    config = read_options(Config, _shape_keys(arguments.shape_keys), str(arguments.shape_keys))
     actor = import_actor(
         checkpoint.read(arguments.checkpoint, config),
         config,
@@ -44,6 +50,15 @@ def run(arguments: Namespace) -> int:
     low, high = actor.body.vertices.min(0), actor.body.vertices.max(0)
     print(f"wrote {arguments.output}: a head {' x '.join(f'{side * 100:.0f}' for side in high - low)} cm")
     return 0
+
+
+def _shape_keys(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return {"shape_keys": json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, RecursionError) as error:
+        raise AvatarError(f"{path} cannot be read as JSON: {error}") from error
 
 
 def read_ranges(folder: Path, start: int | None) -> tuple[np.ndarray, np.ndarray]:
