@@ -10,10 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, pointer
-from .threads import parallel
+from .loader import choose, run
 
-_BLOCK = 256  # CUDA threads
 _MIN_VOLUME = 1e-9  # determinant below which a transform counts as having this one
 
 
@@ -38,12 +36,7 @@ def canonical_points(
     canonical, height, facing = points.new_empty(count, 3), points.new_empty(count), points.new_empty(count)
     vertices = torch.empty_like(points, dtype=torch.int64)
     tensors = surface, faces, face, bary, points, distance2, canonical, height, facing, vertices
-    if backend == "cuda":
-        from .device import launch
-
-        launch("canonical", "canonical_points", (-(-count // _BLOCK), 1, 1), (_BLOCK, 1, 1), *tensors, count)
-    else:
-        parallel(kernels().canonical_points, [pointer(tensor) for tensor in tensors], count)
+    run(backend, "canonical", "canonical_points", tensors, count)
     return canonical, height, facing, vertices
 
 

@@ -7,14 +7,13 @@ several parts, front to back: a part starts from the optical depth that lies bef
 
 from __future__ import annotations
 
-import ctypes
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, pointer
+from .loader import choose, kernels, plain
 from .threads import parallel
 
 _BLOCK = 256  # CUDA threads
@@ -162,15 +161,7 @@ def _run(name: str, count: int, arguments: tuple[object, ...], each: bool = Fals
             arguments = (arguments[0], count, *arguments[1:])
         launch("composite", name, (-(-count // _BLOCK), 1, 1), (_BLOCK, 1, 1), *arguments)
         return
-    parallel(getattr(kernels(), name), [_native(argument) for argument in arguments], count)
-
-
-def _native(argument: object) -> object:
-    if isinstance(argument, Tensor):
-        return pointer(argument)
-    if isinstance(argument, int):
-        return ctypes.c_longlong(argument)
-    return ctypes.c_float(argument) if isinstance(argument, float) else argument
+    parallel(getattr(kernels(), name), [plain(argument) for argument in arguments], count)
 
 
 def _check_ray(ray: Tensor, rays: int) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import AvatarError
 from . import build, cache, nvrtc
+from .loader import plain
 
 
 def problem() -> str:
@@ -67,21 +68,7 @@ def packed(arguments: tuple[Any, ...]) -> tuple[torch.device, list[Any]]:
     devices = {tensor.device for tensor in tensors}
     if len(devices) != 1:
         raise ValueError(f"a kernel needs tensors on one device, got {sorted(map(str, devices)) or 'none'}")
-    return devices.pop(), [_value(argument) for argument in arguments]
-
-
-def _value(argument: Any) -> Any:
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
-    if argument is None:
-        return ctypes.c_void_p()
-    if isinstance(argument, int):
-        return ctypes.c_longlong(argument)
-    if isinstance(argument, float):
-        return ctypes.c_float(argument)
-    if isinstance(argument, (ctypes._SimpleCData, ctypes.Structure)):
-        return argument
-    raise ValueError(f"a kernel takes tensors, numbers and ctypes values, got {type(argument).__name__}")
+    return devices.pop(), [plain(argument) for argument in arguments]
 
 
 @once

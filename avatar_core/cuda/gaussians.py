@@ -9,14 +9,13 @@ makes a picture of a hundred limbs cheap.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, pointer
+from .loader import choose, kernels, plain
 from .threads import parallel
 
 SPREAD = 0.025  # alpha of the paper
@@ -212,7 +211,7 @@ def _farthest(plane: Tensor, centres: Tensor, unit: Tensor, length: Tensor, widt
         if plane.is_cuda:
             _launch("gaussians_farthest", pixels, 1, plane, pixels, limbs, count, farthest, limb)
         else:
-            arguments = [_native(argument) for argument in (plane, limbs, count, farthest, limb)]
+            arguments = [plain(argument) for argument in (plane, limbs, count, farthest, limb)]
             parallel(kernels().gaussians_farthest, arguments, pixels)
     which = farthest.argmax()
     return which, limb[which]
@@ -235,9 +234,9 @@ class _Image(torch.autograd.Function):
         else:
             tiles = -(-height // _TILE) * -(-width // _TILE)
             bounds = plane.new_empty(tiles, 4)
-            size = [_native(argument) for argument in (plane, bounds, width, height)]
+            size = [plain(argument) for argument in (plane, bounds, width, height)]
             parallel(kernels().gaussians_bounds, (size[0], *size[2:], size[1]), tiles, least=16)
-            rest = [_native(argument) for argument in (limbs, count, features, channels, weight, *results)]
+            rest = [plain(argument) for argument in (limbs, count, features, channels, weight, *results)]
             parallel(kernels().gaussians_forward, (*size, *rest), tiles, least=16)
         ctx.save_for_backward(plane, bounds, limbs, features, background, image, total, depth)
         ctx.mark_non_differentiable(limb)
@@ -255,7 +254,7 @@ class _Image(torch.autograd.Function):
             pixels = height * width
             _launch("gaussians_backward", pixels, count, plane, pixels, limbs, *rest)
         else:
-            arguments = [_native(argument) for argument in (plane, bounds, width, height, limbs, *rest)]
+            arguments = [plain(argument) for argument in (plane, bounds, width, height, limbs, *rest)]
             parallel(kernels().gaussians_backward, arguments, count, least=1)
         to_background = None
         if ctx.needs_input_grad[6]:
@@ -263,12 +262,6 @@ class _Image(torch.autograd.Function):
             to_background = -(((to_image * image).sum(0) + to_alpha * total / over) / over).sum()
         of_shape = to_limbs[:, :3], to_limbs[:, 3:6], to_limbs[:, 6], to_limbs[:, 7]
         return None, *of_shape, to_features, to_background, None, None
-
-
-def _native(argument: object) -> object:
-    if isinstance(argument, Tensor):
-        return pointer(argument)
-    return ctypes.c_float(argument) if isinstance(argument, float) else ctypes.c_longlong(argument)  # type: ignore[arg-type]
 
 
 def _launch(name: str, pixels: int, rows: int, *arguments: Any) -> None:

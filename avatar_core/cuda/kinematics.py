@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import ctypes
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .loader import kernels, pointer
-from .threads import parallel
+from .loader import run
 
-_BLOCK = 128  # CUDA threads
-_LEAST = 256  # rotations or bodies that are worth a thread
+_SHARES = {"block": 128, "least": 256}  # rotations or bodies
 
 
 def rotations(pose: Tensor, backend: str) -> Tensor:
@@ -39,22 +36,12 @@ def _indices(parents: tuple[int, ...], count: int, device: torch.device) -> Tens
         return torch.tensor(parents, dtype=torch.int32, device=device)
 
 
-def _run(backend: str, name: str, arguments: tuple[Any, ...], count: int) -> None:
-    if backend == "cuda":
-        from .device import launch
-
-        launch("kinematics", name, (-(-count // _BLOCK), 1, 1), (_BLOCK, 1, 1), *arguments, count)
-    else:
-        native = tuple(pointer(value) if isinstance(value, Tensor) else value for value in arguments)
-        parallel(getattr(kernels(), name), native, count, least=_LEAST)
-
-
 class _Rotations(torch.autograd.Function):
     @staticmethod
     def forward(ctx, pose: Tensor, backend: str) -> Tensor:  # type: ignore[no-untyped-def]
         pose = pose.contiguous()
         out = pose.new_empty(*pose.shape, 3)
-        _run(backend, "kinematics_rotations", (pose, out), pose.numel() // 3)
+        run(backend, "kinematics", "kinematics_rotations", (pose, out), pose.numel() // 3, **_SHARES)
         ctx.save_for_backward(pose)
         ctx.backend = backend
         return out
@@ -64,7 +51,14 @@ class _Rotations(torch.autograd.Function):
     def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         (pose,) = ctx.saved_tensors
         out = torch.empty_like(pose)
-        _run(ctx.backend, "kinematics_rotations_backward", (pose, grad.contiguous(), out), pose.numel() // 3)
+        run(
+            ctx.backend,
+            "kinematics",
+            "kinematics_rotations_backward",
+            (pose, grad.contiguous(), out),
+            pose.numel() // 3,
+            **_SHARES,
+        )
         return out, None
 
 
@@ -74,7 +68,7 @@ class _Chains(torch.autograd.Function):
         pose, joints, transl = (tensor.contiguous() for tensor in (pose, joints, transl))
         transforms = pose.new_empty(*pose.shape[:2], 4, 4)
         arguments = pose, joints, parents, ctypes.c_int(len(parents)), transl, transforms
-        _run(backend, "kinematics_chains", arguments, len(pose))
+        run(backend, "kinematics", "kinematics_chains", arguments, len(pose), **_SHARES)
         ctx.save_for_backward(pose, joints, parents, transforms)
         ctx.backend = backend
         return transforms
@@ -87,5 +81,5 @@ class _Chains(torch.autograd.Function):
         grad_transl = pose.new_zeros(len(pose), 3)
         inputs = pose, joints, parents, ctypes.c_int(len(parents)), transforms
         outputs = grad.clone(memory_format=torch.contiguous_format), grad_pose, grad_joints, grad_transl
-        _run(ctx.backend, "kinematics_chains_backward", (*inputs, *outputs), len(pose))
+        run(ctx.backend, "kinematics", "kinematics_chains_backward", (*inputs, *outputs), len(pose), **_SHARES)
         return grad_pose, grad_joints, grad_transl, None, None

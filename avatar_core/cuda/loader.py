@@ -16,14 +16,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache as once
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AvatarError
 from . import build, cache
+from .threads import parallel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,6 +94,37 @@ def choose(*tensors: Tensor) -> str:
 
 def pointer(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
+
+
+def plain(argument: Any) -> Any:
+    """What C takes for a tensor (its memory), None (no memory), an int (long long) or a float; ctypes values stay as they
+    are. Raises ValueError for others."""
+    if hasattr(argument, "data_ptr"):
+        return pointer(argument)
+    if argument is None:
+        return ctypes.c_void_p()
+    if isinstance(argument, int):
+        return ctypes.c_longlong(argument)
+    if isinstance(argument, float):
+        return ctypes.c_float(argument)
+    if isinstance(argument, (ctypes._SimpleCData, ctypes.Structure)):
+        return argument
+    raise ValueError(f"a kernel takes tensors, numbers and ctypes values, got {type(argument).__name__}")
+
+
+def run(
+    backend: str, source: str, kernel: str, arguments: Sequence[Any], count: int, block: int = 256, least: int = 2048
+) -> None:
+    """A kernel of `source` that does one of `count` elements a thread on a GPU, and ranges of them on the CPU.
+
+    arguments: what both take, as for `plain`. block: threads together on a GPU. least: elements in a range on the CPU.
+    """
+    if backend == "cuda":
+        from .device import launch
+
+        launch(source, kernel, (-(-count // block), 1, 1), (block, 1, 1), *arguments, count)
+    else:
+        parallel(getattr(kernels(), kernel), [plain(argument) for argument in arguments], count, least)
 
 
 def _cuda() -> BackendInfo:

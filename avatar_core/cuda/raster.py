@@ -13,13 +13,13 @@ Gradients flow to positions within faces only: how a silhouette's move changes w
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..camera import MAX_SIDE
-from .loader import choose, kernels, pointer
+from .loader import choose, kernels, pointer, run
 from .threads import parallel, thread_count
 
 if TYPE_CHECKING:
@@ -170,17 +170,6 @@ def _boxes(corners: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def _run(backend: str, name: str, arguments: tuple[Any, ...], count: int) -> None:
-    """A kernel with one thread a pixel; tensors, None and ctypes values as its arguments."""
-    if backend == "cuda":
-        from .device import launch
-
-        launch("raster", name, (-(-count // _BLOCK), 1, 1), (_BLOCK, 1, 1), *arguments, count)
-    else:
-        native = tuple(pointer(value) if isinstance(value, Tensor) else value for value in arguments)
-        parallel(getattr(kernels(), name), native, count)
-
-
 class _Rasterise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, positions: Tensor, faces: Tensor, height: int, width: int, backend: str):  # type: ignore[no-untyped-def]
@@ -216,7 +205,7 @@ class _Rasterise(torch.autograd.Function):
         shares = torch.empty_like(bary)
         gradients = grad_bary.contiguous(), grad_depth.contiguous()
         arguments = positions, faces, face, bary, depth, *gradients, shares
-        _run(ctx.backend, "raster_backward", arguments, face.numel())
+        run(ctx.backend, "raster", "raster_backward", arguments, face.numel())
         return _to_vertices(ctx.backend, positions, faces, face, bary, shares), None, None, None, None
 
 
@@ -226,7 +215,7 @@ class _Interpolate(torch.autograd.Function):
         attributes, face, bary = attributes.contiguous(), face.contiguous(), bary.contiguous()
         out = attributes.new_empty(*face.shape, attributes.shape[1])
         channels = ctypes.c_int(attributes.shape[1])
-        _run(backend, "raster_interpolate", (attributes, faces, face, bary, channels, out), face.numel())
+        run(backend, "raster", "raster_interpolate", (attributes, faces, face, bary, channels, out), face.numel())
         ctx.save_for_backward(attributes, faces, face, bary)
         ctx.backend = backend
         return out
@@ -240,7 +229,7 @@ class _Interpolate(torch.autograd.Function):
         if ctx.needs_input_grad[3]:
             grad_bary = torch.empty_like(bary)
             arguments = attributes, faces, face, grad, ctypes.c_int(attributes.shape[1]), grad_bary
-            _run(ctx.backend, "raster_interpolate_bary", arguments, face.numel())
+            run(ctx.backend, "raster", "raster_interpolate_bary", arguments, face.numel())
         return grad_attributes, None, None, grad_bary, None
 
 
@@ -249,7 +238,7 @@ def _to_vertices(backend: str, like: Tensor, faces: Tensor, face: Tensor, bary: 
     total = torch.zeros_like(like)
     if backend == "cuda":
         channels = ctypes.c_int(like.shape[1])
-        _run(backend, "raster_interpolate_vertices", (faces, face, bary, grad, channels, total), face.numel())
+        run(backend, "raster", "raster_interpolate_vertices", (faces, face, bary, grad, channels, total), face.numel())
     else:
         numbers = ctypes.c_longlong(face.numel()), ctypes.c_int(like.shape[1])
         arguments = pointer(faces), pointer(face), pointer(bary), pointer(grad), *numbers, pointer(total)

@@ -8,18 +8,10 @@ struct AdamStep {
   float correction;  // 1 / sqrt(1 - beta2^step)
 };
 
-AC_HD float sparse_adam_root(float value) {
-#if defined(_MSC_VER) && !defined(__clang__) && !defined(__CUDACC__)
-  return sqrtf(value);
-#else
-  return __builtin_sqrtf(value);
-#endif
-}
-
 AC_HD void sparse_adam_entry(const AdamStep& step, float grad, float* value, float* first, float* second) {
   *first += (1 - step.beta1) * (grad - *first);
   *second = step.beta2 * *second + (1 - step.beta2) * grad * grad;
-  *value -= step.rate * *first / (sparse_adam_root(*second) * step.correction + step.epsilon);
+  *value -= step.rate * *first / (__builtin_sqrtf(*second) * step.correction + step.epsilon);
 }
 
 // Gradient of table k at an entry of the mix: sum_b coefficients[b, k] grads[b, entry].
