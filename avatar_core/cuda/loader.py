@@ -97,8 +97,8 @@ def pointer(tensor: Tensor) -> ctypes.c_void_p:
 
 
 def plain(argument: Any) -> Any:
-    """What C takes for a tensor (its memory), None (no memory), an int (long long) or a float; ctypes values stay as they
-    are. Raises ValueError for others."""
+    """What C takes for a tensor (its memory), None (no memory), an int (long long) or a float; ctypes values stay what
+    they are. Raises ValueError for others."""
     if hasattr(argument, "data_ptr"):
         return pointer(argument)
     if argument is None:
