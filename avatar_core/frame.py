@@ -106,7 +106,7 @@ def write_png(path: Path | str, frame: Frame) -> None:
 
 
 def write_image(path: Path | str, pixels: np.ndarray) -> None:
-    """A PNG of [H, W, 3 or 4] uint8; written beside and renamed. Raises AvatarError."""
+    """A PNG of [H, W] or [H, W, 3 or 4] uint8; written beside and renamed. Raises AvatarError."""
     from PIL import Image
 
     path = Path(path)

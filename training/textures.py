@@ -1,15 +1,14 @@
-"""`avatar textures CAPTURE`: a texture map and a normal map of the body for every frame, from the captured pictures.
+"""`avatar textures CAPTURE`: texture, confidence and normal maps of the body for every frame, from captured pictures.
 
 Neural Actor, section 3.3. Each texel is a point of the posed surface. The training cameras that see it (its projection
 is the nearest surface and lies in the mask) are weighted by how frontally they do; of the three best the median colour
-is kept. Texels that no camera sees get the colour of the nearest that one sees, also beyond the borders of the charts,
-so that looking a texture up near a seam finds no hole.
+is kept, and the cosine of the best as the confidence. Texels that no camera sees get the colour of the nearest that one
+sees, also beyond the borders of the charts, so that looking a texture up near a seam finds no hole.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,13 @@ from avatar_core.body import Body
 from avatar_core.body.kinematics import axis_angle_to_matrix, relative_transforms
 from avatar_core.camera import Camera
 from avatar_core.controls import Controls
-from avatar_core.cuda.raster import homogeneous_pixels, interpolate, rasterise
+from avatar_core.cuda.raster import homogeneous_pixels, rasterise
 from avatar_core.cuda.skin import skin_points
 from avatar_core.data.capture import Capture
 from avatar_core.errors import AvatarError
 from avatar_core.frame import write_image
 from avatar_core.methods.neural_actor.pose import vertex_normals
+from avatar_core.render.texels import Texels
 
 _VIEWS = 3  # of each texel that are kept
 _FRONTAL = 0.2  # cosine below which a camera sees too little of a texel
@@ -36,30 +36,8 @@ _SAME = 0.02  # metres between a texel's depth and the nearest surface's
 _FULL = 0.98  # alpha
 
 
-@dataclass(frozen=True)
-class Texels:
-    """The texels that lie on a body: [H, W] face (-1: none) and [H, W, 3] barycentrics, v = 1 in the top row."""
-
-    face: Tensor
-    bary: Tensor
-
-    @classmethod
-    def of(cls, body: Body, size: int) -> Texels:
-        """Raises AvatarError for a body without texture coordinates."""
-        if not len(body.face_uv):
-            raise AvatarError(f"the body '{body.name}' has no texture coordinates")
-        uv = torch.as_tensor(body.uv) * size
-        flat = torch.stack([uv[:, 0], size - uv[:, 1], torch.ones(len(uv))], 1)
-        raster = rasterise(flat, torch.as_tensor(body.face_uv).long(), size, size)
-        return cls(raster.face, raster.bary)
-
-    def spread(self, values: Tensor, faces: Tensor) -> Tensor:
-        """values [V, C] of vertices at texels: [H, W, C], 0 where there is no body."""
-        return interpolate(values, faces, self.face, self.bary)
-
-
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("capture", type=Path, help="folder of the capture; maps go to its textures/ and normals/")
+    parser.add_argument("capture", type=Path, help="folder of the capture; its maps go to folders in it")
     parser.add_argument("--size", type=int, default=512, help="texels a side (default 512)")
 
 
@@ -69,14 +47,17 @@ def run(arguments: Namespace) -> int:
     capture = Capture.open(arguments.capture)
     cameras = [i for i, camera in enumerate(capture.cameras) if camera.split == "train"]
     texels = Texels.of(capture.body, arguments.size)
-    for name in ("textures", "normals"):
+    for name in ("textures", "confidence", "normals"):
         (capture.folder / name).mkdir(exist_ok=True)
     for frame in tqdm(range(len(capture.frames)), unit="frame", desc="textures"):
         controls = capture.frames[frame].controls
         normals = normal_map(capture.body, controls, texels)
         write_image(capture.map_path("normals", frame), np.round((normals + 1) * 127.5).astype(np.uint8))
-        if capture.frames[frame].split == "train" and not capture.map_path("textures", frame).exists():
-            write_image(capture.map_path("textures", frame), texture_map(capture, frame, cameras, texels))
+        there = all(capture.map_path(name, frame).exists() for name in ("textures", "confidence"))
+        if capture.frames[frame].split == "train" and not there:
+            texture, confidence = texture_map(capture, frame, cameras, texels)
+            write_image(capture.map_path("confidence", frame), confidence)
+            write_image(capture.map_path("textures", frame), texture)
     return 0
 
 
@@ -91,19 +72,19 @@ def posed_surface(body: Body, controls: Controls) -> tuple[Tensor, Tensor]:
 
 def normal_map(body: Body, controls: Controls, texels: Texels) -> np.ndarray:
     """[H, W, 3] unit normals in the root's frame, so that turning the person changes nothing; 0 beside the body."""
-    faces = torch.as_tensor(body.faces).long()
     _, normals = posed_surface(body, controls)
     turned = normals @ axis_angle_to_matrix(torch.as_tensor(controls.pose[0]))
-    return normalize(texels.spread(turned, faces), dim=2).numpy()
+    return normalize(texels.spread(turned), dim=2).numpy()
 
 
-def texture_map(capture: Capture, frame: int, cameras: list[int], texels: Texels) -> np.ndarray:
-    """[H, W, 3] uint8, display sRGB, seen by `cameras` (indices)."""
-    faces = torch.as_tensor(capture.body.faces).long()
+def texture_map(capture: Capture, frame: int, cameras: list[int], texels: Texels) -> tuple[np.ndarray, np.ndarray]:
+    """What `cameras` (indices) see: colours [H, W, 3] uint8, display sRGB, and confidence [H, W] uint8, the cosine
+    between the surface and the most frontal view in 255ths, 0 where none sees it."""
+    faces = texels.faces
     vertices, normals = posed_surface(capture.body, capture.frames[frame].controls)
-    on_body = texels.face >= 0
-    points = texels.spread(vertices, faces)[on_body]
-    directions = normalize(texels.spread(normals, faces)[on_body], dim=1)
+    on_body = texels.mask
+    points = texels.spread(vertices)[on_body]
+    directions = normalize(texels.spread(normals)[on_body], dim=1)
     seen = [
         _seen(capture.image(index, frame), capture.cameras[index].camera, points, directions, vertices, faces)
         for index in cameras
@@ -115,13 +96,13 @@ def texture_map(capture: Capture, frame: int, cameras: list[int], texels: Texels
         best.values[..., None] <= 0, torch.nan
     )
     image = np.zeros((*texels.face.shape, 3), np.float32)
-    known = np.zeros(texels.face.shape, bool)
+    confidence = np.zeros(texels.face.shape, np.float32)
     image[on_body.numpy()] = chosen.nanmedian(0).values.nan_to_num(0.0).numpy()
-    known[on_body.numpy()] = (best.values[0] > 0).numpy()
-    if not known.any():
+    confidence[on_body.numpy()] = best.values[0].numpy()
+    if not confidence.any():
         raise AvatarError(f"no training camera of {capture.folder} sees the body in frame {frame}; check its poses")
-    rows, columns = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return np.round(image[rows, columns] * 255).astype(np.uint8)
+    rows, columns = distance_transform_edt(confidence == 0, return_distances=False, return_indices=True)
+    return np.round(image[rows, columns] * 255).astype(np.uint8), np.round(confidence * 255).astype(np.uint8)
 
 
 def _seen(

@@ -97,7 +97,7 @@ class Trainer:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * self.options.final_rate**progress * warm
         self.model.train()
-        losses = self.model.losses(self.sampler.draw(self.step))
+        losses = self.model.losses(self.sampler.draw(self.step), progress)
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):
             raise AvatarError(f"training diverged at step {self.step}; lower the learning rate or check the poses")

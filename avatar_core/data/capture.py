@@ -127,7 +127,7 @@ class Capture:
         return self.folder / "images" / self.cameras[camera].name / f"{self.frames[frame].index:06d}.png"
 
     def map_path(self, kind: str, frame: int) -> Path:
-        """Where `avatar textures` puts the map of a frame; kind: "textures" or "normals"."""
+        """Where `avatar textures` puts the map of a frame; kind: "textures", "confidence" or "normals"."""
         return self.folder / kind / f"{self.frames[frame].index:06d}.png"
 
     def map(self, path: Path, size: int) -> np.ndarray:

@@ -66,9 +66,9 @@ class TrainableModel(Model, Protocol):
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         """Called once before training, with the frames (indices) to train on. Raises CaptureError."""
 
-    def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
+    def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
         """Named, weighted loss terms; their sum is minimised. 'colour' holds the plain squared error, without gradient
-        where another one is minimised."""
+        where another one is minimised. progress: the share of the training that is done, 0 to 1."""
 
     def after_step(self, step: int, steps: int) -> None:
         """Called after each optimiser step: schedules, pruning."""

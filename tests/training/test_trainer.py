@@ -208,7 +208,8 @@ def test_textures_look_right_from_a_camera_that_did_not_make_them(textured: Capt
 
 def test_only_training_frames_have_textures_and_all_have_normals(textured: Capture) -> None:
     for frame, moment in enumerate(textured.frames):
-        assert textured.map_path("textures", frame).exists() == (moment.split == "train")
+        for name in ("textures", "confidence"):
+            assert textured.map_path(name, frame).exists() == (moment.split == "train")
         normals = np.asarray(Image.open(textured.map_path("normals", frame))).astype(float) / 127.5 - 1
         length = np.linalg.norm(normals, axis=2)
         assert (np.abs(length[length > 0.5] - 1) < 0.03).mean() > 0.99 and (length > 0.5).mean() > 0.3
@@ -231,4 +232,4 @@ def test_published_configuration_trains_on_texture_maps(textured: Capture, tmp_p
     path = tmp_path / "paper.actor"
     trainer.actor({}).save(path)
     actor = Actor.load(path)
-    assert actor.metadata["config"]["textures"] == 2 and actor._model.textures.float().std() > 10
+    assert actor.metadata["config"]["textures"] == 2 and actor._model.textures.maps.float().std() > 10

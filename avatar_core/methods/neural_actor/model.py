@@ -94,7 +94,7 @@ class Model(nn.Module):
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         self._training_poses = [capture.frames[i].controls for i in frames]
 
-    def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
+    def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
         total: dict[str, Tensor] = {}
         for batch in batches:
             rgb, coverage, offset = self._march(batch)

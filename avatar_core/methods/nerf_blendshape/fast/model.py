@@ -106,7 +106,7 @@ class Model(HeadModel):
         self.hull.copy_(hull)
         self._grid = None
 
-    def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
+    def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
         total: dict[str, Tensor] = {}
         for batch in batches:
             target = torch.as_tensor(batch.rgba)

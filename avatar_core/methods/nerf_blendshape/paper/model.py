@@ -73,7 +73,7 @@ class Model(HeadModel):
         if self.config.perceptual:
             self._lessons.perceptual = lpips()
 
-    def losses(self, batches: Sequence[RayBatch]) -> dict[str, Tensor]:
+    def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
         assert self._lessons is not None, "prepare() comes first"
         return self._lessons.losses(self, batches, self._factors, self.occupied(), int(self.step))
 

@@ -15,8 +15,9 @@ class Config:
 
     reach: float = 0.06
     """metres around a vertex where rays are sampled"""
-    textures: int = 1
-    """texture maps in the file; a frame uses the one whose pose is nearest to its own"""
+    textures: int = 0
+    """texture maps in the file; a frame uses the one whose pose is nearest to its own. 0: a network paints the map of
+    each pose"""
     texture_size: int = 512
     """pixels a side"""
     sampler: str = "published"

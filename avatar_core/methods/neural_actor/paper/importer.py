@@ -77,8 +77,10 @@ def import_actor(
     )
     model = Model(config, body)
     model.renderer.load_state_dict(found.state)
-    model.textures.copy_(torch.as_tensor(np.stack([_square(image, maps[0].shape[0]) for image in maps])))
-    model.texture_poses.copy_(torch.as_tensor(np.stack([data.frames[i].pose for i in chosen])))
+    squares = np.stack([_square(image, maps[0].shape[0]) for image in maps])
+    model.textures.load_state_dict(
+        {"maps": torch.as_tensor(squares), "poses": torch.as_tensor(np.stack([data.frames[i].pose for i in chosen]))}
+    )
     if data.rest is not None:
         model.rest.copy_(torch.as_tensor(data.rest))
     provenance = {

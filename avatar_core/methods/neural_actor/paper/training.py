@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,26 +18,45 @@ from .rays import SAMPLES, near_far
 ALPHA = 0.01  # the released options' weight of a term that the released code never adds
 MASK = 0.5
 DEFORMATION = 0.1  # per square metre
+TEXTURE = 0.5
+PAINTED = 0.5  # share of pictures that are rendered with the predicted map, as all are after training
+JOINT = 0.6  # share of the training after which pictures teach the predictor too
 _SHARP = 0.11  # of the alpha term
 
 
 @dataclass
 class Lessons:
-    """The training frames and their texture maps [size, size, 3] uint8, which are read when first needed."""
+    """The training frames and their maps, uint8, which are read when first needed."""
 
     capture: Capture
     frames: Sequence[int]
     size: int
-    maps: dict[int, np.ndarray] = field(default_factory=dict)
+    _maps: dict[Path, np.ndarray] = field(default_factory=dict)
 
     def texture(self, frame: int) -> Tensor:
         """[size, size, 3] in [0, 1]. Raises CaptureError where 'avatar textures' has not been."""
-        if frame not in self.maps:
-            path = self.capture.map_path("textures", frame)
-            if not path.exists():
-                raise CaptureError(f"{path} is missing; make it with: avatar textures {self.capture.folder}")
-            self.maps[frame] = self.capture.map(path, self.size)
-        return torch.as_tensor(self.maps[frame]).float() / 255
+        path = self.capture.map_path("textures", frame)
+        if not path.exists():
+            raise CaptureError(f"{path} is missing; make it with: avatar textures {self.capture.folder}")
+        return self._map(path)
+
+    def confidence(self, frame: int) -> Tensor:
+        """[size, size] in [0, 1]: how frontally the texels were seen; 1 for maps that came without."""
+        path = self.capture.map_path("confidence", frame)
+        return self._map(path)[..., 0] if path.exists() else torch.ones(self.size, self.size)
+
+    def mean(self) -> Tensor:
+        """[size, size, 3]: the mean map, weighted by confidence."""
+        total, weight = torch.zeros(self.size, self.size, 3), torch.zeros(self.size, self.size, 1)
+        for frame in self.frames:
+            share = self.confidence(frame)[..., None] + 1e-3  # never seen: the mean of what was filled in
+            total, weight = total + share * self.texture(frame), weight + share
+        return total / weight
+
+    def _map(self, path: Path) -> Tensor:
+        if path not in self._maps:
+            self._maps[path] = self.capture.map(path, self.size)
+        return torch.tensor(self._maps[path]).float() / 255
 
 
 def losses(picture: Picture, batch: RayBatch) -> dict[str, Tensor]:
