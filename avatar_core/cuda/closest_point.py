@@ -105,9 +105,9 @@ class TriangleBVH:
         count = len(self.faces)
         for name in ("closest_node_bytes", "closest_leaf_bytes", "closest_primitive_bytes", "closest_build"):
             getattr(native, name).restype = ctypes.c_longlong
-        self._nodes = torch.empty(count * native.closest_node_bytes(), dtype=torch.uint8)
-        self._leaves = torch.empty(count * native.closest_leaf_bytes(), dtype=torch.uint8)
-        primitives = torch.empty(count * native.closest_primitive_bytes(), dtype=torch.uint8)
+        self._nodes = torch.empty(count * native.closest_node_bytes(), dtype=torch.uint8, device="cpu")
+        self._leaves = torch.empty(count * native.closest_leaf_bytes(), dtype=torch.uint8, device="cpu")
+        primitives = torch.empty(count * native.closest_primitive_bytes(), dtype=torch.uint8, device="cpu")
         self._faces32 = self.faces.to(torch.int32)
         built = native.closest_build(
             pointer(self.vertices),
@@ -135,7 +135,7 @@ class TriangleBVH:
         piece; and the largest distance from a piece's centre to its corners."""
         from scipy.spatial import cKDTree
 
-        corners, face = self.vertices.detach()[self.faces], torch.arange(len(self.faces))
+        corners, face = self.vertices.detach()[self.faces], torch.arange(len(self.faces), device=self.faces.device)
         limit = _radii(corners).median()
         for _ in range(_CUTS):
             large = _radii(corners) > limit
@@ -150,9 +150,9 @@ class TriangleBVH:
         tree, faces, radius = self._pieces
         device, points = points.device, points.cpu()
         corners = self.vertices.detach()[self.faces]
-        distance2 = torch.full((len(points),), torch.inf)
-        face = torch.full((len(points),), -1)
-        bary = torch.zeros(len(points), 3)
+        distance2 = points.new_full((len(points),), torch.inf)
+        face = points.new_full((len(points),), -1, dtype=torch.int64)
+        bary = points.new_zeros(len(points), 3)
         todo = torch.nonzero(torch.isfinite(points).all(1)).squeeze(1)
         for count in (*_CANDIDATES, len(faces)):
             count = min(count, len(faces))

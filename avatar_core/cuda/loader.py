@@ -93,6 +93,9 @@ def choose(*tensors: Tensor) -> str:
 
 
 def pointer(tensor: Tensor) -> ctypes.c_void_p:
+    """Where a tensor of the CPU begins; raises ValueError for another device, whose address is none here."""
+    if tensor.device.type != "cpu":
+        raise ValueError(f"a kernel of the CPU got a tensor on '{tensor.device}'")
     return ctypes.c_void_p(tensor.data_ptr())
 
 

@@ -70,13 +70,14 @@ class NeighbourGrid:
             self._sorted = points[order].T.contiguous()
         else:
             self._starts, self._order = self._sort(points, self._mask)
-            self._sorted = torch.empty(3, count + _PADDING)
+            self._sorted = points.new_empty(3, count + _PADDING)
             arguments = pointer(points), pointer(self._order), pointer(self._sorted)
             parallel(kernels().neighbours_gather, (*arguments, ctypes.c_longlong(count + _PADDING)), count)
 
     def _sort(self, points: Tensor, mask: int) -> tuple[Tensor, Tensor]:
         """Starts of buckets, and points' indices by bucket."""
-        starts, order = torch.zeros(mask + 4, dtype=torch.int32), torch.empty(len(points), dtype=torch.int32)
+        starts = points.new_zeros(mask + 4, dtype=torch.int32)
+        order = points.new_empty(len(points), dtype=torch.int32)
         shape = ctypes.c_longlong(len(points)), ctypes.c_double(self._size), ctypes.c_uint(mask)
         kernels().neighbours_sort(pointer(points), *shape, pointer(starts), pointer(order))
         return starts[1:], order

@@ -116,8 +116,8 @@ def _edges(corners: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _centres(height: int, width: int, device: torch.device) -> Tensor:
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack([x + 0.5, y + 0.5, torch.ones_like(x)], -1).to(device, torch.float64)
+    y, x = torch.meshgrid(*(torch.arange(side, device=device) for side in (height, width)), indexing="ij")
+    return torch.stack([x + 0.5, y + 0.5, torch.ones_like(x)], -1).double()
 
 
 def _visible(positions: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
@@ -187,7 +187,7 @@ class _Rasterise(torch.autograd.Function):
                 "raster", "raster_resolve", grid, (_BLOCK, 1, 1), positions, faces, keys, width, face.numel(), *results
             )
         else:
-            boxes = torch.empty(count, 4, dtype=torch.int32)
+            boxes = faces.new_empty(count, 4, dtype=torch.int32)
             shared = pointer(positions), pointer(faces)
             sides = ctypes.c_int(width), ctypes.c_int(height)
             parallel(kernels().raster_boxes, (*shared, *sides, pointer(boxes)), count, least=1 << 15)

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from avatar_core.cuda.closest_point import TriangleBVH
 from avatar_core.cuda.device import packed
+from avatar_core.cuda.neighbours import neighbours
+from avatar_core.cuda.raster import rasterise
 
 ASK = """
 from pathlib import Path
@@ -98,3 +101,19 @@ def test_arguments_of_a_launch() -> None:
         packed((a, a.to("meta")))
     with pytest.raises(ValueError, match="one device"):
         packed((1,))
+
+
+def test_a_default_device_does_not_reach_the_kernels() -> None:
+    """Callers may make models under `torch.device`; what a kernel works on lies where its inputs do."""
+    vertices, faces = torch.rand(30, 3), torch.randint(0, 30, (40, 3))
+    flat = torch.cat([vertices[:, :2] * 16, torch.ones(30, 1)], 1)
+    points = torch.rand(20, 3)
+
+    def everything() -> tuple[tuple[torch.Tensor, ...], ...]:
+        tree = TriangleBVH(vertices, faces)
+        return rasterise(flat, faces, 16, 16), tree.closest(points), neighbours(points, vertices, 0.3, 4)
+
+    wanted = everything()
+    with torch.device("meta"):
+        found = everything()
+    torch.testing.assert_close(found, wanted)
