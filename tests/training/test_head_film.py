@@ -28,7 +28,7 @@ def test_pictures_labels_and_landmarks_agree(film: HeadFolder) -> None:
         face, mouth = film.boxes(frame)
         assert face.left < mouth.left < mouth.right < face.right and face.top < mouth.top < mouth.bottom
         inside = mask[face.top : face.bottom, face.left : face.right].mean()
-        assert inside > 0.6 and mask[mouth.top : mouth.bottom, mouth.left : mouth.right].mean() > 0.9
+        assert inside > 0.35 and mask[mouth.top : mouth.bottom, mouth.left : mouth.right].mean() > 0.8
 
 
 def test_ranges_are_those_of_the_frames_to_train_on(film: HeadFolder) -> None:

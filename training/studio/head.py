@@ -110,7 +110,7 @@ class HeadStudio:
         """[478, 2] pixels: those of eyes and mouth in their places of MediaPipe's face mesh, others over the face."""
         shaped = self.body.shaped(None, body_expression(coefficients, self.body.expression_names)) - self.centre
         rest = self.body.vertices - self.centre
-        face = np.flatnonzero((np.abs(rest[:, 1]) < 0.1) & (rest[:, 2] > 0.05) & (np.abs(rest[:, 0]) < 0.07))
+        face = np.flatnonzero((np.abs(rest[:, 1] + 0.02) < 0.075) & (rest[:, 2] > 0.05) & (np.abs(rest[:, 0]) < 0.06))
         index = face[np.linspace(0, len(face) - 1, LANDMARKS).astype(int)]
         for number, vertex in self._named(face).items():
             index[number] = vertex
