@@ -26,7 +26,7 @@ static void correct(const Skin& skin, i64 body, int bodies, i64 block, float (*r
   if (!skin.values) return;
   i32 end = skin.first[block + 1];
   for (i32 entry = skin.first[block]; entry < end; entry += 4) {
-    float value[4][SKIN_ENTRY];
+    alignas(64) float value[4][SKIN_ENTRY];
     for (int k = 0; k < 4; ++k) {
       const short* steps = skin.values + (i64)(entry + k < end ? entry + k : entry) * SKIN_ENTRY;
       for (int i = 0; i < SKIN_ENTRY; ++i) value[k][i] = steps[i];
@@ -55,7 +55,7 @@ template <bool INVERSE>
 static void forward(const Skin& skin, float* out, i64 begin, i64 end) {
   for (i64 block = begin; block < end; ++block)
     for (i64 body = 0; body < skin.bodies; body += GROUP) {
-      float rest[GROUP][SKIN_ENTRY] = {};
+      alignas(64) float rest[GROUP][SKIN_ENTRY] = {};
       int bodies = group_size(skin, body), size = block_size(skin, block);
       correct(skin, body, bodies, block, rest);
       for (int b = 0; b < bodies; ++b) {
@@ -109,7 +109,7 @@ static void backward_block(const Skin& skin, i64 body, i64 block, const float* g
 static void backward_correctives(const Skin& skin, int bodies, i64 block, const float (*grad_rest)[SKIN_ENTRY],
                                  float* sums) {
   for (i32 entry = skin.first[block]; entry < skin.first[block + 1]; ++entry) {
-    float value[SKIN_ENTRY];
+    alignas(64) float value[SKIN_ENTRY];
     for (int i = 0; i < SKIN_ENTRY; ++i) value[i] = skin.values[(i64)entry * SKIN_ENTRY + i];
     for (int b = 0; b < bodies; ++b) {
       float* own = sums + (b * skin.feature_count + skin.features[entry]) * LANES;
@@ -133,7 +133,7 @@ static void backward(const Skin& skin, const float* grad, i64 part_blocks, float
     for (i64 block = part * part_blocks; block < stop; ++block)
       for (i64 body = 0; body < skin.bodies; body += GROUP) {
         i64 at = part * skin.bodies + body;
-        float rest[GROUP][SKIN_ENTRY] = {}, grad_rest[GROUP][SKIN_ENTRY] = {};
+        alignas(64) float rest[GROUP][SKIN_ENTRY] = {}, grad_rest[GROUP][SKIN_ENTRY] = {};
         int bodies = group_size(skin, body), size = block_size(skin, block);
         correct(skin, body, bodies, block, rest);
         for (int b = 0; b < bodies; ++b) {
