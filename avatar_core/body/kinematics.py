@@ -21,8 +21,10 @@ def axis_angle_to_matrix(rotation: Tensor) -> Tensor:
 
     Rodrigues: R = I + a K + b K^2 with K = [rotation]_x, t = |rotation|, a = sin(t) / t and
     b = (1 - cos(t)) / t^2; near zero a and b are their series in t^2, so that all derivatives exist there. The second
-    derivatives only for other types than float32.
+    derivatives only for other types than float32. Raises ValueError for another last side.
     """
+    if rotation.shape[-1:] != (3,):
+        raise ValueError(f"rotations must be [..., 3] axis times angle, got {tuple(rotation.shape)}")
     backend = choose(rotation)
     if rotation.dtype == torch.float32 and backend != "reference":
         return rotations(rotation, backend)
@@ -63,12 +65,16 @@ def relative_transforms(
             f"pose and joints must be [..., {len(tree)}, 3] for as many parents, got {tuple(pose.shape)} and "
             f"{tuple(joints.shape)}"
         )
-    tensors = (pose, joints) if transl is None else (pose, joints, transl)
+    shift = pose.new_zeros(3) if transl is None else transl
+    try:
+        batch = torch.broadcast_shapes(pose.shape[:-2], joints.shape[:-2], shift.shape[:-1])
+    except RuntimeError as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (pose, joints, shift))
+        raise ValueError(f"leading sides of pose, joints and transl must be broadcastable, got {shapes}") from error
+    tensors = pose, joints, shift
     backend = choose(*tensors)
     if backend == "reference" or any(tensor.dtype != torch.float32 for tensor in tensors):
         return relative_transforms_reference(pose, joints, tree, transl)
-    shift = pose.new_zeros(3) if transl is None else transl
-    batch = torch.broadcast_shapes(pose.shape[:-2], joints.shape[:-2], shift.shape[:-1])
     poses, centres = (tensor.expand(*batch, *sides).reshape(-1, *sides) for tensor in (pose, joints))
     return chains(poses, centres, tree, shift.expand(*batch, 3).reshape(-1, 3), backend).view(*batch, len(tree), 4, 4)
 

@@ -99,12 +99,19 @@ def unskin_points_reference(
     _check(points, weights, transforms, joints, None, None)
     matrix = blend(weights, transforms, joints)
     linear, shifted = matrix[..., :3, :3], points - matrix[..., :3, 3]
-    lost = torch.linalg.det(linear) < _LEAST_VOLUME
     eye = torch.eye(3).to(linear)
-    normal = linear.mT @ linear + _DAMPING * eye
-    left = torch.where(lost[..., None, None], normal, linear)
-    right = torch.where(lost[..., None, None], linear.mT, eye) @ shifted[..., None]
-    return torch.linalg.solve_ex(left, right).result[..., 0]
+    lost = (_cofactors(linear)[1] < _LEAST_VOLUME)[..., None, None]
+    left = torch.where(lost, linear.mT @ linear + _DAMPING * eye, linear)
+    right = torch.where(lost, linear.mT, eye)
+    rows, volume = _cofactors(left)
+    return (rows / volume[..., None, None] @ right @ shifted[..., None])[..., 0]
+
+
+def _cofactors(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Of [..., 3, 3]: the inverse times the determinant, and the determinant [...]; solvers know no half precision."""
+    a, b, c = matrix.unbind(-1)
+    rows = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], -2)
+    return rows, (a * rows[..., 0, :]).sum(-1)
 
 
 def _apply(
@@ -118,9 +125,7 @@ def _apply(
     features: Tensor | None = None,
 ) -> Tensor:
     """Leading sides become one, of the bodies; points that all bodies share stay [V, 3]."""
-    batch = torch.broadcast_shapes(
-        points.shape[:-2], transforms.shape[:-3], () if features is None else features.shape[:-1]
-    )
+    batch = _batch(points, transforms, features)
     bodies = math.prod(batch)
     if points.dim() > 2:
         points = points.expand(*batch, -1, -1).reshape(bodies, *points.shape[-2:])
@@ -130,6 +135,17 @@ def _apply(
         coefficients = (features * correctives.steps).expand(*batch, -1).reshape(bodies, len(correctives.steps))
     out = _Skin.apply(points, weights, transforms, coefficients, joints, correctives, name, backend)
     return out.view(*batch, *out.shape[1:])
+
+
+def _batch(points: Tensor, transforms: Tensor, features: Tensor | None) -> torch.Size:
+    """The leading sides of all."""
+    sides = points.shape[:-2], transforms.shape[:-3], torch.Size() if features is None else features.shape[:-1]
+    try:
+        return torch.broadcast_shapes(*sides)
+    except RuntimeError as error:
+        raise ValueError(
+            f"leading sides must be broadcastable, got {', '.join(map(str, map(tuple, sides)))}"
+        ) from error
 
 
 class _Sizes(NamedTuple):
@@ -247,6 +263,7 @@ def _check(
             f"points, weights, transforms and features must have one float type, got "
             f"{', '.join(str(tensor.dtype) for tensor in floats)}"
         )
+    _batch(points, transforms, features)
     if (correctives is None) != (features is None):
         raise ValueError("correctives and features go together")
     tensors = floats

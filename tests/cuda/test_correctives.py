@@ -159,6 +159,17 @@ def test_wild_numbers_and_views_are_safe() -> None:
     skin_points(leaves[0], leaves[1], leaves[2], None, packed, leaves[3]).sum().backward()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_goes_through_the_reference(dtype: torch.dtype) -> None:
+    points, weights, transforms, features = inputs(40, (), (), ())
+    packed = Correctives.pack(posedirs(40, 11, 1.0))
+    halves = [tensor.to(dtype) for tensor in (points, weights / (weights.sum(1, keepdim=True) + 1), transforms)]
+    wanted = skin_points(halves[0].float(), halves[1].float(), halves[2].float(), None, packed, features)
+    half = skin_points(halves[0], halves[1], halves[2], None, packed, features.to(dtype))
+    assert half.dtype == dtype and bool(((half - wanted).abs() < 0.1).all())
+    assert unskin_points(half, halves[1], halves[2]).dtype == dtype
+
+
 def test_wrong_arguments_are_said() -> None:
     points, weights, transforms, features = inputs(4, (), (), ())
     packed = Correctives.pack(posedirs(4, 11, 1.0))
@@ -169,6 +180,7 @@ def test_wrong_arguments_are_said() -> None:
         ((points, weights, transforms, None, packed, features.double()), "one float type"),
         ((points[:3], weights[:3], transforms, None, packed, features), "for 3"),
         ((points, weights, transforms, None, packed, features.to("meta")), "one device"),
+        ((points.expand(2, 4, 3), weights, transforms.expand(3, 6, 4, 4), None, packed, features), "broadcastable"),
     ):
         with pytest.raises(ValueError, match=words):
             skin_points(*arguments)

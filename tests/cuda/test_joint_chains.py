@@ -66,6 +66,14 @@ def test_views_and_wild_numbers_are_safe() -> None:
     assert bool(relative_transforms(wild.detach(), torch.zeros(4, 3), (-1, 0, 1, 2)).isnan().any())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_goes_through_the_reference(dtype: torch.dtype) -> None:
+    pose, joints = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)), torch.ones(2, 3)
+    half = relative_transforms(pose.to(dtype), joints.to(dtype), (-1, 0))
+    assert half.dtype == dtype
+    torch.testing.assert_close(half.float(), relative_transforms(pose, joints, (-1, 0)), atol=0.05, rtol=0)
+
+
 def test_wrong_arguments_are_said() -> None:
     pose, joints = torch.zeros(2, 3), torch.zeros(2, 3)
     for arguments, words in (
@@ -73,9 +81,12 @@ def test_wrong_arguments_are_said() -> None:
         ((pose, joints[:1], (-1, 0)), "pose and joints must be"),
         ((pose, joints, (-1, 0, 1)), "for as many parents"),
         ((pose, joints.to("meta"), (-1, 0)), "one device"),
+        ((pose.expand(2, 2, 3), joints.expand(3, 2, 3), (-1, 0)), "broadcastable"),
     ):
         with pytest.raises(ValueError, match=words):
             relative_transforms(*arguments)
+    with pytest.raises(ValueError, match=r"\[\.\.\., 3\]"):
+        axis_angle_to_matrix(torch.zeros(4))
 
 
 @native

@@ -156,8 +156,15 @@ def test_wrong_arguments_are_said() -> None:
         with pytest.raises(ValueError, match=words):
             skin_points(*arguments)
     field, starts = volume()
-    with pytest.raises(ValueError, match="starts must be"):
-        find_roots(points, field, starts[:, :3])
+    for roots, words in (
+        ((points, field, starts[:, :3]), "starts must be"),
+        ((points[:, :2], field, starts), "points must be"),
+        ((points.half(), field, starts), "one float type"),
+        ((points.long(), field, starts), "one float type"),
+        ((points.to("meta"), field, starts), "one device"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            find_roots(*roots)
     inputs = closest(3)
     with pytest.raises(ValueError, match="face points outside"):
         canonical_points(*inputs[:2], inputs[2] + 30, *inputs[3:])
