@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cuda.hashgrid import HashGridSpec, hash_grid
+from ..cuda.mlp import run_mlp
 
 
 class HashGrid(nn.Module):
@@ -52,11 +53,11 @@ def mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
     return nn.Sequential(*parts[:-1])
 
 
-def in_chunks(network: nn.Module, values: Tensor, size: int = 8192) -> Tensor:
-    """`network(values)` in chunks that fit the cache: 2-4 times faster on a CPU, when no gradient is needed."""
-    if torch.is_grad_enabled() or values.device.type != "cpu" or values.shape[0] <= size:
-        return network(values)
-    return torch.cat([network(part) for part in values.split(size)])
+def evaluate(network: nn.Sequential, *inputs: Tensor) -> Tensor:
+    """`network`, made by `mlp`, of inputs [N, C_k] side by side: [N, outputs]. Several times faster than calling it, on
+    a CPU and when no gradient is needed."""
+    layers = [layer for layer in network if isinstance(layer, nn.Linear)]
+    return run_mlp(inputs, [layer.weight for layer in layers], [layer.bias for layer in layers])
 
 
 def spherical_harmonics(directions: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..cuda.mlp import run_mlp
 from ..cuda.optional import fused_mlp
 from .pcg import pcg32_uniform
 
@@ -43,10 +44,8 @@ class PackedMLP(nn.Module):
             return fused
         first, *rest = self.matrices()
         ones = first[:, self.inputs :].sum(1)  # the columns of inputs that are 1
-        x = torch.addmm(ones, x, first[:, : self.inputs].T)
-        for matrix in rest[:-1]:
-            x = torch.relu(x) @ matrix.T
-        return torch.relu(x) @ rest[-1][: self.outputs].T
+        weights = [first[:, : self.inputs], *rest[:-1], rest[-1][: self.outputs]]
+        return run_mlp([x], weights, [ones, *[None] * len(rest)])
 
 
 def layer_shapes(inputs: int, outputs: int, width: int, layers: int) -> tuple[tuple[int, int], ...]:

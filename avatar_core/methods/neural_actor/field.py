@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...nn.encoding import HashGrid, in_chunks, mlp
+from ...nn.encoding import HashGrid, evaluate, mlp
 from .config import Config
 
 _GEOMETRY = 16  # features handed from density to colour
@@ -53,18 +53,18 @@ class Field(nn.Module):
         """Canonical points [N, 3], heights [N] and codes [N, code] to density [N] (1/m), features for `colours`
         [N, 24], and the residual deformation [N, 3] metres."""
         unit = self._unit(points)
-        residual = in_chunks(self.deform, torch.cat([self.coarse(unit), code], 1))
+        residual = evaluate(self.deform, self.coarse(unit), code)
         offset = self.config.max_offset * torch.tanh(residual[:, :3])
         appearance = residual[:, 3:]
         fine = self.fine(self._unit(points + offset))
-        raw = in_chunks(self.geometry, torch.cat([fine, appearance, 20 * height[:, None]], 1))
+        raw = evaluate(self.geometry, fine, appearance, 20 * height[:, None])
         density = _DENSITY_SCALE * torch.exp(raw[:, 0].clamp(max=_MAX_RAW))
         return density, torch.cat([raw[:, 1:], appearance], 1), offset
 
     def colours(self, features: Tensor, facing: Tensor) -> Tensor:
         """Display sRGB in [0, 1]: [N, 3]. facing: [N], how far the surface looks up: soft light from above, which
         stays right when the actor turns."""
-        return torch.sigmoid(in_chunks(self.colour, torch.cat([features, facing[:, None]], 1)))
+        return torch.sigmoid(evaluate(self.colour, features, facing[:, None]))
 
     def _unit(self, points: Tensor) -> Tensor:
         return ((points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])).clamp(0, 1)
