@@ -32,6 +32,8 @@ class TrainOptions:
     """pixels of each picture"""
     subpixels: int = 2
     """rays of a pixel, a side: a captured pixel is the mean over its square, not what stands at its centre"""
+    refine_poses: bool = False
+    """whether the poses of training frames are corrected: for tracked captures, whose poses are a little wrong"""
     final_rate: float = 0.03
     """share of the learning rate that is left at the end"""
     seed: int = 1

@@ -25,6 +25,7 @@ from avatar_core.methods.base import TrainableModel
 
 from .evaluate import Evaluation, evaluate, rendered_pair
 from .options import TrainOptions
+from .refinement import RATE, PoseRefinement
 from .sampling import RaySampler
 
 _PREVIEW_HEIGHT = 256
@@ -48,7 +49,14 @@ class Trainer:
         if not self.sampler.cameras or not self.sampler.frames:
             raise AvatarError(f"{options.capture} has no training cameras or no training frames")
         self.model.prepare(self.capture, self.sampler.frames)
-        self.optimizers = _optimizers(self.model.parameter_groups())
+        groups = self.model.parameter_groups()
+        self.refinement: PoseRefinement | None = None
+        if options.refine_poses:
+            if not getattr(self.model, "takes_corrections", False):
+                raise ConfigError(f"the method '{options.method}' cannot refine poses; leave 'refine_poses' out")
+            self.refinement = PoseRefinement(self.sampler.frames, len(self.capture.body.joint_names))
+            groups.append({"params": list(self.refinement.parameters()), "lr": RATE})
+        self.optimizers = _optimizers(groups)
         self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.step, self.seconds = 0, 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +105,12 @@ class Trainer:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * self.options.final_rate**progress * warm
         self.model.train()
-        losses = self.model.losses(self.sampler.draw(self.step), progress)
+        batches = self.sampler.draw(self.step)
+        if self.refinement is not None:
+            batches = [self.refinement.correct(batch) for batch in batches]
+        losses = self.model.losses(batches, progress)
+        if self.refinement is not None:
+            losses["refinement"] = self.refinement.loss()
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):
             raise AvatarError(f"training diverged at step {self.step}; lower the learning rate or check the poses")
@@ -125,6 +138,7 @@ class Trainer:
             "seconds": self.seconds,
             "options": json.dumps(self._identity()),
             "model": self.model.state_dict(),
+            "refinement": self.refinement.state_dict() if self.refinement is not None else {},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         temporary = self.checkpoint.with_suffix(".part")
@@ -146,6 +160,8 @@ class Trainer:
         if not same:
             raise ConfigError(f"{self.folder} holds a run with other options; choose another 'output' or delete it")
         self.model.load_state_dict(state["model"])
+        if self.refinement is not None:
+            self.refinement.load_state_dict(state["refinement"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.seconds = state["step"], state["seconds"]

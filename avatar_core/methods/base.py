@@ -23,6 +23,7 @@ class RayBatch:
 
     frame: the index of the pose, so that what depends only on it can be kept. pixels: [N, K, 2] x, y of the K rays
     whose mean is compared with a pixel. rgba: [N, 4] float32 in [0, 1], display sRGB, straight alpha, as captured.
+    correction: what is learnt to be added to the controls' pose [J, 3] and transl [3]; None where poses are right.
     """
 
     frame: int
@@ -30,6 +31,7 @@ class RayBatch:
     camera: Camera
     pixels: np.ndarray
     rgba: np.ndarray
+    correction: tuple[Tensor, Tensor] | None = None
 
 
 class Model(Protocol):

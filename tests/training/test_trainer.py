@@ -223,10 +223,11 @@ def test_published_configuration_trains_on_texture_maps(textured: Capture, tmp_p
         "pictures": 1,
         "pixels": 32,
         "subpixels": 1,
+        "refine_poses": True,
     }
     trainer = Trainer(read_train_options(config(textured, tmp_path, **changes)))
     steps = [trainer.train_step() for _ in range(30)]
-    assert set(steps[0]) == {"colour", "mask", "alpha", "deformation"}
+    assert set(steps[0]) == {"colour", "mask", "alpha", "deformation", "refinement"}
     first, last = (np.mean([losses["colour"] for losses in part]) for part in (steps[:5], steps[-5:]))
     assert last < 0.7 * first
     path = tmp_path / "paper.actor"

@@ -37,6 +37,7 @@ _SHELL_POSES = 5
 class Model(nn.Module):
     """A posed body and a canonical field around it. Implements methods.base.Model."""
 
+    takes_corrections = True
     shell: Tensor
 
     def __init__(self, config: Config, body: Body) -> None:
@@ -116,18 +117,24 @@ class Model(nn.Module):
         rest = [p for p in self.field.parameters() if not any(p is table for table in tables)]
         return [{"params": tables, "lr": 1e-2}, {"params": rest, "lr": 2e-3}]
 
-    def _march(self, batch: RayBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Premultiplied sRGB [N, 3] and coverage [N] of the pixels, and the residual deformation of all samples
-        [S, 3]."""
+    def _posed_for(self, batch: RayBatch) -> PosedBody:
+        if batch.correction is not None:
+            return pose_body(self.tensors, batch.controls, batch.correction)
         if batch.frame not in self._posed:
             with torch.no_grad():
                 self._posed[batch.frame] = self.pose(batch.controls)
-        posed = self._posed[batch.frame]
+        return self._posed[batch.frame]
+
+    def _march(self, batch: RayBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Premultiplied sRGB [N, 3] and coverage [N] of the pixels, and the residual deformation of all samples
+        [S, 3]."""
+        posed = self._posed_for(batch)
         origins, directions = (torch.as_tensor(array) for array in batch.camera.rays(batch.pixels.reshape(-1, 2)))
         with torch.no_grad():
             grid = posed.grid(self.shell, self.config.voxel, self._shell_version)
             samples = grid.sample(origins, directions, _TRAIN_STEP, torch.rand(len(origins)))
             places = origins[samples.ray] + samples.distance[:, None] * directions[samples.ray]
+        with torch.set_grad_enabled(batch.correction is not None):
             points = to_canonical(posed, places, float(self.shell.abs().max()))
             low, high = points.interpolate(self.shell).unbind(1)
             inside = torch.nonzero((points.height >= low) & (points.height <= high)).squeeze(1)

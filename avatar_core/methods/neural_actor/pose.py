@@ -69,21 +69,24 @@ class PosedBody:
         return torch.cat([part.reshape(-1, 3) for part in (points, middles, corners.mean(1))])
 
 
-def pose_body(body: BodyTensors, controls: Controls) -> PosedBody:
+def pose_body(body: BodyTensors, controls: Controls, correction: tuple[Tensor, Tensor] | None = None) -> PosedBody:
     """Linear blend skinning without pose correctives, as in the paper; body shape and expression move the rest
-    surface, and are taken back in canonical space."""
+    surface, and are taken back in canonical space. correction: added to pose and transl; differentiable with respect to
+    it, but for normals."""
     device = body.vertices.device
     betas, expression, pose, transl = (
         torch.as_tensor(value, device=device)
         for value in (controls.betas, controls.expression, controls.pose, controls.transl)
     )
+    if correction is not None:
+        pose, transl = pose + correction[0], transl + correction[1]
     offset = body.shapedirs @ betas + body.expressions @ expression
     joints = body.regressor @ (body.vertices + body.shapedirs @ betas)
     transforms = relative_transforms(pose, joints, body.parents, transl)
     matrices = blend(body.weights, transforms)[:, :3]  # [V, 3, 4]
     rest = body.vertices + offset
     vertices = (matrices[:, :, :3] @ rest[..., None]).squeeze(-1) + matrices[:, :, 3]
-    normals = vertex_normals(vertices, body.faces)
+    normals = vertex_normals(vertices.detach(), body.faces)
     surface = torch.cat([matrices.reshape(-1, 12), offset, normals, vertices], 1)
     bvh = TriangleBVH(vertices, body.faces)
     return PosedBody(vertices, body.faces, surface, axis_angle_to_matrix(pose), bvh)

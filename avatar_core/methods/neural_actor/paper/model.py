@@ -31,6 +31,7 @@ _TILE = 1 << 14  # rays at a time
 class Model(nn.Module):
     """Neural Actor as published, with SMPL's controls. Implements methods.base.Model."""
 
+    takes_corrections = True
     rest: Tensor
 
     def __init__(self, config: Config, body: Body) -> None:
@@ -99,10 +100,7 @@ class Model(nn.Module):
         assert self._lessons is not None, "prepare() comes first"
         total: dict[str, Tensor] = {}
         for batch in batches:
-            if batch.frame not in self._pictures:
-                with torch.no_grad():
-                    self._pictures[batch.frame] = self._picture(batch.controls)
-            picture, image = self._pictures[batch.frame], self._lessons.texture(batch.frame)
+            picture, image = self._picture_for(batch), self._lessons.texture(batch.frame)
             terms = {}
             if isinstance(self.textures, TexturePredictor):
                 painted = self.paint(picture, batch.controls)
@@ -127,8 +125,16 @@ class Model(nn.Module):
         """The texture map of a pose, [S, S, 3] display sRGB."""
         return self.textures(torch.as_tensor(controls.pose), picture.normals @ picture.rotation.T)
 
-    def _picture(self, controls: Controls) -> Picture:
-        return Picture(self.renderer, self.body, self.rest, self.config, self.schema.check(controls))
+    def _picture_for(self, batch: RayBatch) -> Picture:
+        if batch.correction is not None:
+            return self._picture(batch.controls, batch.correction)
+        if batch.frame not in self._pictures:
+            with torch.no_grad():
+                self._pictures[batch.frame] = self._picture(batch.controls)
+        return self._pictures[batch.frame]
+
+    def _picture(self, controls: Controls, correction: tuple[Tensor, Tensor] | None = None) -> Picture:
+        return Picture(self.renderer, self.body, self.rest, self.config, self.schema.check(controls), correction)
 
     def _map(self, image: Tensor) -> Tensor:
         """Renderer.texture_map, kept for the next picture of the same pose."""

@@ -38,9 +38,19 @@ class Picture:
 
     folded: Tensor
 
-    def __init__(self, renderer: Renderer, body: Body, rest: Tensor, config: Config, controls: Controls) -> None:
+    def __init__(
+        self,
+        renderer: Renderer,
+        body: Body,
+        rest: Tensor,
+        config: Config,
+        controls: Controls,
+        correction: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
         self.renderer, self.config, self.reach = renderer, config, config.reach
         pose, transl = torch.as_tensor(controls.pose), torch.as_tensor(controls.transl)
+        if correction is not None:
+            pose, transl = pose + correction[0], transl + correction[1]
         joints = torch.as_tensor(body.joints(controls.betas))
         shaped = torch.as_tensor(body.shaped(controls.betas, controls.expression))
         turn = axis_angle_to_matrix(pose[0])
@@ -63,7 +73,7 @@ class Picture:
             (transforms[:, :3, :3] @ joints[..., None]).squeeze(-1) + transforms[:, :3, 3], *self._turn
         )
         self.vertices = to_world(self.mesh.vertices, *self._turn)
-        self.normals = vertex_normals(self.vertices, self.mesh.faces)
+        self.normals = vertex_normals(self.vertices.detach(), self.mesh.faces)
 
     @property
     def _turn(self) -> tuple[Tensor, Tensor]:

@@ -88,7 +88,7 @@ class Renderer(nn.Module):
             distance, step = sample(interval[0][part], interval[1][part], None if noise is None else noise[part])
             points = rays[0][part, None] + distance[..., None] * rays[1][part, None]
             seen = directions[part, None].expand_as(points).reshape(-1, 3)
-            with torch.no_grad():
+            with torch.set_grad_enabled(mesh.vertices.requires_grad):
                 at = mesh.locate(points.reshape(-1, 3))
             density, colour, offset = self.shade(at, folded, seen)
             parts.append(composite(density.view_as(distance), colour.view_as(points), distance, step))
