@@ -23,7 +23,9 @@ PictureReader = Callable[[int, int], np.ndarray]
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the capture; goes on where it stopped")
-    parser.add_argument("--test-cameras", metavar="A,B", help="cameras to hold out, by name (default: every fifth)")
+    parser.add_argument(
+        "--test-cameras", metavar="A,B", help="cameras to hold out, by name (default: every fifth, or the last)"
+    )
     parser.add_argument("--test-every", type=int, default=6, help="hold out every so-manieth frame (default 6; 0 none)")
     parser.add_argument("--licence", default="unknown", help="of the pictures (default unknown)")
     parser.add_argument("--fps", type=float, default=30.0, help="of the pictures (default 30)")
@@ -39,7 +41,9 @@ def write_capture(
     picture: PictureReader,
 ) -> Capture:
     """indices: the frames' numbers. arguments: those of `add_arguments`. Raises AvatarError."""
-    held = set(arguments.test_cameras.split(",") if arguments.test_cameras is not None else list(cameras)[4::5])
+    names = list(cameras)
+    usual = names[4::5] or names[1:][-1:]
+    held = set(usual if arguments.test_cameras is None else arguments.test_cameras.split(","))
     unknown = sorted(held - {"", *cameras})
     if unknown:
         raise AvatarError(f"--test-cameras: there is no camera '{unknown[0]}'; there are {', '.join(cameras)}")
