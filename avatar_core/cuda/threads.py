@@ -13,17 +13,21 @@ _PARTS = 4  # ranges a thread, so that an unlucky one does not hold up the rest
 
 
 def parallel(function: Any, arguments: Sequence[Any], count: int, least: int = 2048) -> None:
-    """Calls function(*arguments, begin, end) for ranges that cover [0, count), each of at least `least`."""
+    """Calls function(*arguments, begin, end) for ranges that cover [0, count), each of at least `least`; the calling
+    thread is one of those that work."""
     parts = max(1, min(count // least, thread_count() * _PARTS))
-    edges = [count * part // parts for part in range(parts + 1)]
+    remaining = iter(range(parts))  # shared: the interpreter lock hands each part to one thread
 
-    def work(part: int) -> None:
-        function(*arguments, ctypes.c_longlong(edges[part]), ctypes.c_longlong(edges[part + 1]))
+    def work() -> None:
+        for part in remaining:
+            begin, end = count * part // parts, count * (part + 1) // parts
+            function(*arguments, ctypes.c_longlong(begin), ctypes.c_longlong(end))
 
-    if parts == 1:
-        work(0)
-    else:
-        list(_pool().map(work, range(parts)))
+    others = [_pool().submit(work) for _ in range(min(parts, thread_count()) - 1)]
+    work()
+    for other in others:
+        if not other.cancel():  # one that has not begun has nothing left to do
+            other.result()
 
 
 @cache
@@ -37,4 +41,4 @@ def thread_count() -> int:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_count(), thread_name_prefix="avatar-kernel")
+    return ThreadPoolExecutor(max(1, thread_count() - 1), thread_name_prefix="avatar-kernel")
