@@ -33,19 +33,19 @@ def extract(
     occupied = grid.fine
     for axis in range(3):
         occupied = occupied.repeat_interleave(cells, axis)
-    volume = torch.zeros(occupied.shape)
+    volume = torch.zeros(occupied.shape, device=occupied.device)
     for part in torch.nonzero(occupied).split(_CHUNK):
         values = density(grid.origin + (part + 0.5) * cell)
         volume[part[:, 0], part[:, 1], part[:, 2]] = values.clamp(max=2 * LEVEL)
-    parts, count = label(binary_fill_holes((volume > LEVEL).numpy()))
+    parts, count = label(binary_fill_holes((volume > LEVEL).numpy(force=True)))
     if count == 0:
         raise AvatarError("the actor has no surface in this pose; was it trained?")
     sizes = np.bincount(parts.ravel(), minlength=2)[1:]
-    full = torch.as_tensor(np.isin(parts, 1 + np.flatnonzero(sizes >= _SPECK * sizes.max())))
+    full = torch.as_tensor(np.isin(parts, 1 + np.flatnonzero(sizes >= _SPECK * sizes.max())), device=volume.device)
     volume = torch.where(full, volume.where(volume > LEVEL, 2 * LEVEL), volume.clamp(max=LEVEL * 0.99))
-    vertices, faces, normals, _ = marching_cubes(volume.numpy(), LEVEL, gradient_direction="ascent")
-    places = grid.origin + torch.as_tensor(vertices.copy() + 0.5, dtype=torch.float32) * cell
-    inward = torch.as_tensor(normals.copy(), dtype=torch.float32)
+    vertices, faces, normals, _ = marching_cubes(volume.numpy(force=True), LEVEL, gradient_direction="ascent")
+    places = grid.origin + torch.as_tensor(vertices.copy() + 0.5).to(volume) * cell
+    inward = torch.as_tensor(normals.copy()).to(volume)
     asked = zip((places + _INSIDE * inward).split(_CHUNK), (-inward).split(_CHUNK))
     colours = torch.cat([colour(points, outward) for points, outward in asked])
-    return Mesh(places.numpy(), faces.astype(np.int32), colours.numpy())
+    return Mesh(places.numpy(force=True), faces.astype(np.int32), colours.numpy(force=True))

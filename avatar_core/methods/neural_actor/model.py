@@ -43,16 +43,8 @@ class Model(nn.Module):
     def __init__(self, config: Config, body: Body) -> None:
         super().__init__()
         self.config, self.body = config, body
-        vertices = torch.tensor(body.vertices)
-        self.tensors = BodyTensors(
-            vertices,
-            torch.tensor(body.faces).long(),
-            torch.tensor(body.weights),
-            tuple(int(parent) for parent in body.parents),
-            torch.tensor(body.regressor),
-            torch.tensor(body.shapedirs),
-            torch.tensor(body.expressions),
-        )
+        self.tensors = BodyTensors(body)
+        vertices = self.tensors.vertices
         margin = config.reach_out + config.max_offset
         bounds = torch.stack([vertices.amin(0) - margin, vertices.amax(0) + margin])
         self.field = Field(config, bounds, joint_spread(self.tensors.weights, self.tensors.parents))
@@ -85,7 +77,7 @@ class Model(nn.Module):
 
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            return self.pose(controls).vertices.numpy(), self.body.faces
+            return self.pose(controls).vertices.numpy(force=True), self.body.faces
 
     def surface(self, controls: Controls, detail: int) -> Mesh:
         """The posed surface, coloured; `detail` cells along a voxel of 1 cm. Raises AvatarError."""
@@ -99,7 +91,7 @@ class Model(nn.Module):
         total: dict[str, Tensor] = {}
         for batch in batches:
             rgb, coverage, offset = self._march(batch)
-            terms = ray_losses(rgb, coverage, torch.as_tensor(batch.rgba))
+            terms = ray_losses(rgb, coverage, torch.as_tensor(batch.rgba, device=self.shell.device))
             terms["deformation"] = deformation_loss(offset)
             for name, term in terms.items():
                 total[name] = total.get(name, 0.0) + term / len(batches)
@@ -108,7 +100,7 @@ class Model(nn.Module):
     def after_step(self, step: int, steps: int) -> None:
         if step % _SHELL_EVERY == 0 and self._training_poses:
             poses = self._training_poses[:: max(1, len(self._training_poses) // _SHELL_POSES)]
-            rotations = [axis_angle_to_matrix(torch.as_tensor(pose.pose)) for pose in poses]
+            rotations = [axis_angle_to_matrix(torch.as_tensor(pose.pose, device=self.shell.device)) for pose in poses]
             self.shell.copy_(occupied_shell(self.field, self.tensors, rotations, self.config))
             self._shell_version += 1
 
@@ -129,10 +121,12 @@ class Model(nn.Module):
         """Premultiplied sRGB [N, 3] and coverage [N] of the pixels, and the residual deformation of all samples
         [S, 3]."""
         posed = self._posed_for(batch)
-        origins, directions = (torch.as_tensor(array) for array in batch.camera.rays(batch.pixels.reshape(-1, 2)))
+        origins, directions = (
+            torch.as_tensor(array, device=self.shell.device) for array in batch.camera.rays(batch.pixels.reshape(-1, 2))
+        )
         with torch.no_grad():
             grid = posed.grid(self.shell, self.config.voxel, self._shell_version)
-            samples = grid.sample(origins, directions, _TRAIN_STEP, torch.rand(len(origins)))
+            samples = grid.sample(origins, directions, _TRAIN_STEP, torch.rand_like(origins[:, 0]))
             places = origins[samples.ray] + samples.distance[:, None] * directions[samples.ray]
         with torch.set_grad_enabled(batch.correction is not None):
             points = to_canonical(posed, places, float(self.shell.abs().max()))

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...body import Body
 from ...body.kinematics import axis_angle_to_matrix, relative_transforms
 from ...controls import Controls
 from ...cuda.canonical import canonical_points
@@ -20,9 +21,8 @@ from ...cuda.skin import blend
 from ...render.occupancy import OccupancyGrid
 
 
-@dataclass(frozen=True)
-class BodyTensors:
-    """The rest body on a device, float32: what posing needs.
+class BodyTensors(nn.Module):
+    """The rest body, float32: what posing needs. It moves with the model, and is no part of its state.
 
     vertices: [V, 3]. faces: [F, 3] int64. weights: [V, J]. parents: J indices, root -1. regressor: [J, V].
     shapedirs: [V, 3, B]. expressions: [V, 3, E].
@@ -31,10 +31,16 @@ class BodyTensors:
     vertices: Tensor
     faces: Tensor
     weights: Tensor
-    parents: tuple[int, ...]
     regressor: Tensor
     shapedirs: Tensor
     expressions: Tensor
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        for name in ("vertices", "weights", "regressor", "shapedirs", "expressions"):
+            self.register_buffer(name, torch.tensor(getattr(body, name)), persistent=False)
+        self.register_buffer("faces", torch.tensor(body.faces).long(), persistent=False)
+        self.parents = tuple(int(parent) for parent in body.parents)
 
 
 @dataclass(frozen=True)

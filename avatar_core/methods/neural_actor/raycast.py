@@ -37,32 +37,33 @@ class RayCaster:
 
     def render(self, camera: Camera, watch: Watch) -> Frame:
         """Raises Cancelled."""
-        vertices = self.posed.vertices.numpy()
+        vertices = self.posed.vertices.numpy(force=True)
         return render_tiles(
             camera, self.quality, lambda part: self._tile(part, watch), _TILE, vertices, self.reach, watch
         )
 
     def _tile(self, camera: Camera, watch: Watch) -> dict[str, np.ndarray]:
-        origins, directions = (torch.as_tensor(array) for array in camera.rays())
+        origins, directions = (torch.as_tensor(array, device=self.shell.device) for array in camera.rays())
         colour, coverage, distance = self._march(origins, directions, watch)
         visible = coverage > _VISIBLE
         full = (coverage / (1 - self.quality.stop)).clamp(max=1) * visible
         straight = colour / coverage.clamp(min=1e-6)[:, None]
         distance = distance / coverage.clamp(min=1e-6)
-        forward = torch.as_tensor(camera.forward, dtype=torch.float32)
+        forward = torch.as_tensor(camera.forward).to(directions)
         depth = torch.where(visible, distance * (directions @ forward), EMPTY_DEPTH)
         normal = torch.zeros_like(directions)
         hit = torch.nonzero(visible).squeeze(1)
         if hit.numel():
             normal[hit] = self._normals(origins[hit] + distance[hit, None] * directions[hit])
-        linear = srgb_to_linear(straight.numpy()).astype(np.float32) * full[:, None].numpy()
-        rgba = np.concatenate([linear, full[:, None].numpy()], 1)
-        return {"rgba": rgba, "depth": depth.numpy(), "normal": normal.numpy(), "mask": full.numpy()}
+        mask = full.numpy(force=True)
+        linear = srgb_to_linear(straight.numpy(force=True)).astype(np.float32) * mask[:, None]
+        rgba = np.concatenate([linear, mask[:, None]], 1)
+        return {"rgba": rgba, "depth": depth.numpy(force=True), "normal": normal.numpy(force=True), "mask": mask}
 
     def _march(self, origins: Tensor, directions: Tensor, watch: Watch) -> tuple[Tensor, Tensor, Tensor]:
         """Sums over each ray of weight * colour [R, 3] (sRGB), weight [R], weight * distance [R]."""
         rays = len(origins)
-        sums, thickness = torch.zeros(rays, 5), torch.zeros(rays)
+        sums, thickness = origins.new_zeros(rays, 5), origins.new_zeros(rays)
         samples = self.grid.sample(origins, directions, self.quality.step)
         for part in waves(samples, thickness, self.quality.stop):
             watch.check()
@@ -91,7 +92,7 @@ class RayCaster:
         canonical = to_canonical(self.posed, points)
         code = canonical.interpolate(self.code)
         gradient = torch.zeros_like(points)
-        for corner in torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]]):
+        for corner in points.new_tensor([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]]):
             density = self.field.density(canonical.points + _EPSILON * corner, canonical.height, code)[0]
             gradient += torch.log1p(density)[:, None] * corner
         turned = (torch.linalg.inv(canonical.matrices).transpose(1, 2) @ gradient[..., None]).squeeze(-1)

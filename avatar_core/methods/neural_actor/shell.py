@@ -22,10 +22,10 @@ def occupied_shell(field: Field, body: BodyTensors, rotations: Sequence[Tensor],
     """The range of heights [V, 2] (metres along the normal) in which the field is not empty in any of the poses,
     given by joint rotations [J, 3, 3]; widened over two rings of neighbours and by a margin."""
     normals = vertex_normals(body.vertices, body.faces)
-    heights = torch.linspace(-config.reach_in, config.reach_out, _HEIGHTS)
+    heights = torch.linspace(-config.reach_in, config.reach_out, _HEIGHTS, device=body.vertices.device)
     points = body.vertices[:, None] + heights[:, None] * normals[:, None]
     flat = heights.expand(len(points), -1).reshape(-1)
-    occupied = torch.zeros(len(points), _HEIGHTS, dtype=torch.bool)
+    occupied = points.new_zeros(len(points), _HEIGHTS, dtype=torch.bool)
     for rotation in rotations:
         code = field.surface_code(rotation).repeat_interleave(_HEIGHTS, 0)
         density = field.density(points.reshape(-1, 3), flat, code)[0]
