@@ -109,11 +109,12 @@ def _overview(actor: Actor, frames: Sequence[Controls], size: tuple[int, int]) -
     """A camera that sees the actor in all frames, from the side that the first one faces."""
     places = np.stack([frame.transl for frame in frames]) + actor.body.joints()[0]
     middle = (places.max(0) + places.min(0)) / 2
-    spread = float(np.linalg.norm(places - middle, axis=1).max())
-    away = (_DISTANCE + 3 * spread) * max(1.0, size[1] / size[0])
     facing = axis_angle_to_matrix(torch.as_tensor(frames[0].pose[0])).numpy() @ np.array([0, 0, 1.0])
     facing[1] = 0
     facing = facing / max(float(np.linalg.norm(facing)), 1e-6)
+    nearer = (places - middle) @ facing
+    aside = np.linalg.norm(places - middle - nearer[:, None] * facing, axis=1)
+    away = (_DISTANCE + 3 * aside.max()) * max(1.0, size[1] / size[0]) + nearer.max()
     return Camera.look_at(middle + away * facing + np.array([0, _HEIGHT, 0]), middle, float(_FOV), *size)
 
 

@@ -15,6 +15,7 @@ from ..frame import Frame, write_exr, write_image, write_png
 from ..shots import Shot, camera_path, capture_shot, motion_shot, read_shot, rest_shot
 from ..video import PLANES, VideoWriter, picture_of
 
+_NEAREST = 0.1  # metres, radius of an orbit
 _AROUND = 1.2  # metres before and behind the body that the depth picture spans
 
 
@@ -40,7 +41,7 @@ def add_shot_arguments(parser: ArgumentParser) -> None:
     source.add_argument("--capture", type=Path, help="poses and a camera of a capture or a Neural Actor folder")
     parser.add_argument("--camera", help="of the capture, by name; the default is its first")
     parser.add_argument("--up", choices=("y", "-y", "z"), help="axis that is up in --motion (default: the format's)")
-    parser.add_argument("--betas", type=numbers, metavar="A,B", help="body shape of all frames; the rest is 0")
+    parser.add_argument("--betas", type=numbers, metavar="A,B", help="body shape of all frames (--betas=-1,2)")
     parser.add_argument("--orbit", type=float, metavar="DEGREES", help="turn the camera around the actor by frame")
     parser.add_argument("--radius", type=float, metavar="METRES", help="of the orbit (default: where the camera is)")
     parser.add_argument("--height", type=float, metavar="METRES", help="of the orbit above the middle of the body")
@@ -114,6 +115,8 @@ def read_shot_arguments(arguments: Namespace, actor: Actor) -> Shot:
         return Shot(camera_path(arguments.cameras, shot.cameras[0]), shot.frames)
     if arguments.orbit is None:
         return shot
+    if arguments.radius is not None and arguments.radius < _NEAREST:
+        raise AvatarError(f"--radius must be at least {_NEAREST} m, got {arguments.radius:g}")
     whole = max(1, round(360 / abs(arguments.orbit))) if arguments.orbit and len(shot) == 1 else None
     middle = actor.proxy_mesh(shot.frames[0])[0].mean(0)
     return shot.orbit(arguments.orbit, middle, whole, arguments.radius, arguments.height)
