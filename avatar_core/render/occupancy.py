@@ -33,8 +33,8 @@ class OccupancyGrid:
         if int(cells.prod()) > _MAX_VOXELS:  # a limb flung far away: coarser voxels instead of more of them
             return cls.around(points, 2 * voxel)
         fine = torch.zeros(tuple(cells.tolist()), dtype=torch.bool, device=points.device)
-        index = ((points - low) / voxel).long()
-        fine[index[:, 0], index[:, 1], index[:, 2]] = True
+        x, y, z = ((points - low) / voxel).int().unbind(1)  # their number is bounded, so 32 bits suffice
+        fine.view(-1)[((x * fine.shape[1] + y) * fine.shape[2] + z).long()] = True
         return cls(_dilate(fine), low, voxel)
 
     @classmethod
@@ -62,5 +62,10 @@ class OccupancyGrid:
 
 
 def _dilate(grid: Tensor) -> Tensor:
-    pooled = torch.nn.functional.max_pool3d(grid.float()[None, None], 3, stride=1, padding=1)
-    return pooled[0, 0] > 0
+    """Occupied voxels and their 26 neighbours: those along one axis after another."""
+    for axis, side in enumerate(grid.shape):
+        wide = grid.clone()
+        wide.narrow(axis, 1, side - 1).logical_or_(grid.narrow(axis, 0, side - 1))
+        wide.narrow(axis, 0, side - 1).logical_or_(grid.narrow(axis, 1, side - 1))
+        grid = wide
+    return grid

@@ -19,6 +19,8 @@ _APPEARANCE = 8
 _DENSITY_SCALE = 25.0  # 1/m at a raw value of zero
 _MAX_RAW = 6.0
 
+Features = tuple[Tensor, Tensor]  # [N, 16] and [N, 8]
+
 
 class Field(nn.Module):
     """bounds: [2, 3] metres, the canonical box that the hash grids fill. spread: [V, J] how much of each joint's
@@ -49,25 +51,23 @@ class Field(nn.Module):
         feature = torch.cat([torch.zeros_like(feature[:1]), feature[1:]])
         return self.spread @ torch.einsum("jf,jfc->jc", feature, self.joint_code)
 
-    def density(self, points: Tensor, height: Tensor, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Canonical points [N, 3], heights [N] and codes [N, code] to density [N] (1/m), features for `colours`
-        [N, 24], and the residual deformation [N, 3] metres."""
-        unit = self._unit(points)
+    def density(self, points: Tensor, height: Tensor, code: Tensor) -> tuple[Tensor, Features, Tensor]:
+        """Canonical points [N, 3], heights [N] and codes [N, code] to density [N] (1/m), features for `colours`, and
+        the residual deformation [N, 3] metres."""
+        per_metre = 1 / (self.bounds[1] - self.bounds[0])
+        unit = (points - self.bounds[0]) * per_metre  # beyond the box, hash grids go on as at its wall
         residual = evaluate(self.deform, self.coarse(unit), code)
-        offset = self.config.max_offset * torch.tanh(residual[:, :3])
+        offset = self.config.max_offset * torch.tanh(residual[:, :3].contiguous())
         appearance = residual[:, 3:]
-        fine = self.fine(self._unit(points + offset))
+        fine = self.fine(torch.addcmul(unit, offset, per_metre))
         raw = evaluate(self.geometry, fine, appearance, 20 * height[:, None])
         density = _DENSITY_SCALE * torch.exp(raw[:, 0].clamp(max=_MAX_RAW))
-        return density, torch.cat([raw[:, 1:], appearance], 1), offset
+        return density, (raw[:, 1:], appearance), offset
 
-    def colours(self, features: Tensor, facing: Tensor) -> Tensor:
+    def colours(self, features: Features, facing: Tensor) -> Tensor:
         """Display sRGB in [0, 1]: [N, 3]. facing: [N], how far the surface looks up: soft light from above, which
         stays right when the actor turns."""
-        return torch.sigmoid(evaluate(self.colour, features, facing[:, None]))
-
-    def _unit(self, points: Tensor) -> Tensor:
-        return ((points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])).clamp(0, 1)
+        return torch.sigmoid(evaluate(self.colour, *features, facing[:, None]))
 
 
 def joint_spread(weights: Tensor, parents: tuple[int, ...]) -> Tensor:

@@ -137,7 +137,7 @@ class Model(nn.Module):
         density, features, offset = self.field.density(points.points[inside], points.height[inside], code)
         weight = weights(density, samples.step, ray)
         seen = torch.nonzero(weight.detach() > _SEEN).squeeze(1)
-        colours = self.field.colours(features[seen], facing[seen])
+        colours = self.field.colours((features[0][seen], features[1][seen]), facing[seen])
         rgb = accumulate(weight[seen], colours, ray[seen], len(origins))
         coverage = accumulate(weight, None, ray, len(origins))
         count = len(batch.pixels)

@@ -26,6 +26,11 @@ _EPSILON = 0.008  # metres, finite differences of the density
 _STEADY = 0.7  # weight of the body's normal beside the density's
 
 
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """values[index]: rows are copied whole, several times faster than by indexing."""
+    return values.index_select(0, index)
+
+
 class RayCaster:
     """`render` for one pose. shell: [V, 2] metres."""
 
@@ -68,18 +73,20 @@ class RayCaster:
         for part in waves(samples, thickness, self.quality.stop):
             watch.check()
             ray, distance = samples.ray[part], samples.distance[part]
-            canonical = to_canonical(self.posed, origins[ray] + distance[:, None] * directions[ray], self.reach)
+            points = torch.addcmul(take(origins, ray), distance[:, None], take(directions, ray))
+            canonical = to_canonical(self.posed, points, self.reach)
             low, high = canonical.interpolate(self.shell).unbind(1)
             inside = torch.nonzero((canonical.height >= low) & (canonical.height <= high)).squeeze(1)
             if inside.numel() == 0:
                 continue
-            ray, distance, facing = ray[inside], distance[inside], canonical.facing[inside]
-            code = mix(self.code, canonical.vertices[inside], canonical.bary[inside])
-            density, features, _ = self.field.density(canonical.points[inside], canonical.height[inside], code)
-            weight = weights(density, samples.step, ray, thickness[ray])
+            ray, distance, facing = (take(values, inside) for values in (ray, distance, canonical.facing))
+            points, height = take(canonical.points, inside), take(canonical.height, inside)
+            code = mix(self.code, take(canonical.vertices, inside), take(canonical.bary, inside))
+            density, features, _ = self.field.density(points, height, code)
+            weight = weights(density, samples.step, ray, take(thickness, ray))
             seen = torch.nonzero(weight > 1e-4).squeeze(1)
-            colour = self.field.colours(features[seen], facing[seen])
-            sums[:, :3] += accumulate(weight[seen], colour, ray[seen], rays)
+            colour = self.field.colours((take(features[0], seen), take(features[1], seen)), take(facing, seen))
+            sums[:, :3] += accumulate(take(weight, seen), colour, take(ray, seen), rays)
             sums[:, 3:] += accumulate(weight, torch.stack([torch.ones_like(distance), distance], 1), ray, rays)
             thickness += accumulate(density * samples.step, None, ray, rays)
         return sums[:, :3], sums[:, 3], sums[:, 4]
