@@ -24,7 +24,7 @@ from .config import Config
 from .field import Field, joint_spread
 from .losses import deformation_loss, pixel_means, ray_losses
 from .mesh import extract
-from .pose import BodyTensors, PosedBody, mix, pose_body, to_canonical
+from .pose import BodyTensors, PosedBody, mix, pose_body, pose_vertices, to_canonical
 from .raycast import RayCaster
 from .shell import occupied_shell
 
@@ -77,7 +77,8 @@ class Model(nn.Module):
 
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            return self.pose(controls).vertices.numpy(force=True), self.body.faces
+            vertices = pose_vertices(self.tensors, self.schema.check(controls))
+            return vertices.numpy(force=True), self.body.faces
 
     def surface(self, controls: Controls, detail: int) -> Mesh:
         """The posed surface, coloured; `detail` cells along a voxel of 1 cm. Raises AvatarError."""

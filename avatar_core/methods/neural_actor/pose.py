@@ -17,7 +17,7 @@ from ...body.kinematics import axis_angle_to_matrix, relative_transforms
 from ...controls import Controls
 from ...cuda.canonical import canonical_points
 from ...cuda.closest_point import TriangleBVH
-from ...cuda.skin import blend
+from ...cuda.skin import blend, skin_points
 from ...render.occupancy import OccupancyGrid
 
 
@@ -79,6 +79,26 @@ def pose_body(body: BodyTensors, controls: Controls, correction: tuple[Tensor, T
     """Linear blend skinning without pose correctives, as in the paper; body shape and expression move the rest
     surface, and are taken back in canonical space. correction: added to pose and transl; differentiable with respect to
     it, but for normals."""
+    offset, rotations, transforms = _controlled(body, controls, correction)
+    matrices = blend(body.weights, transforms)[:, :3]  # [V, 3, 4]
+    rest = body.vertices + offset
+    vertices = (matrices[:, :, :3] @ rest[..., None]).squeeze(-1) + matrices[:, :, 3]
+    normals = vertex_normals(vertices.detach(), body.faces)
+    surface = torch.cat([matrices.reshape(-1, 12), offset, normals, vertices], 1)
+    bvh = TriangleBVH(vertices, body.faces)
+    return PosedBody(vertices, body.faces, surface, rotations, bvh)
+
+
+def pose_vertices(body: BodyTensors, controls: Controls) -> Tensor:
+    """Only the vertices [V, 3] of `pose_body`: some ten times faster."""
+    offset, _, transforms = _controlled(body, controls)
+    return skin_points(body.vertices + offset, body.weights, transforms)
+
+
+def _controlled(
+    body: BodyTensors, controls: Controls, correction: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Offsets [V, 3] of the rest surface, rotations [J, 3, 3] and transforms [J, 4, 4] of the joints."""
     device = body.vertices.device
     betas, expression, pose, transl = (
         torch.as_tensor(value, device=device)
@@ -86,16 +106,9 @@ def pose_body(body: BodyTensors, controls: Controls, correction: tuple[Tensor, T
     )
     if correction is not None:
         pose, transl = pose + correction[0], transl + correction[1]
-    offset = body.shapedirs @ betas + body.expressions @ expression
-    joints = body.regressor @ (body.vertices + body.shapedirs @ betas)
-    transforms = relative_transforms(pose, joints, body.parents, transl)
-    matrices = blend(body.weights, transforms)[:, :3]  # [V, 3, 4]
-    rest = body.vertices + offset
-    vertices = (matrices[:, :, :3] @ rest[..., None]).squeeze(-1) + matrices[:, :, 3]
-    normals = vertex_normals(vertices.detach(), body.faces)
-    surface = torch.cat([matrices.reshape(-1, 12), offset, normals, vertices], 1)
-    bvh = TriangleBVH(vertices, body.faces)
-    return PosedBody(vertices, body.faces, surface, axis_angle_to_matrix(pose), bvh)
+    shape = body.shapedirs @ betas
+    transforms = relative_transforms(pose, body.regressor @ (body.vertices + shape), body.parents, transl)
+    return shape + body.expressions @ expression, axis_angle_to_matrix(pose), transforms
 
 
 @dataclass(frozen=True)
