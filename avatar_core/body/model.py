@@ -5,7 +5,7 @@ class holds our free template, a user's SMPL, SMPL-H or SMPL-X, and any other me
 
     rest(betas, expression) = vertices + shapedirs betas + expressions expression        [V, 3]
     joints(betas)           = regressor rest(betas, 0)                                   [J, 3]
-    posed                   = LBS(rest + posedirs vec(R_1 - I, ..., R_{J-1} - I))        see skinning.py
+    posed                   = LBS(rest + posedirs vec(R_1 - I, ..., R_{J-1} - I))        see pose_offsets.py
 """
 
 from __future__ import annotations

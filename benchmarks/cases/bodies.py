@@ -24,7 +24,7 @@ from torch import Tensor
 from avatar_core.body import load_body
 from avatar_core.body.joints import SMPL_PARENTS
 from avatar_core.body.kinematics import relative_transforms
-from avatar_core.body.skinning import pose_features
+from avatar_core.body.pose_offsets import pose_features
 from avatar_core.cuda.correctives import Correctives
 from avatar_core.cuda.skin import skin_points, sparse_weights, unskin_points, unskin_points_reference
 from benchmarks.timing import Case

@@ -13,7 +13,7 @@ from avatar_core.body import load_body
 from avatar_core.body.files import read_body
 from avatar_core.body.kinematics import relative_transforms
 from avatar_core.body.model import Body
-from avatar_core.body.skinning import pose_offsets
+from avatar_core.body.pose_offsets import pose_offsets
 from avatar_core.cuda.skin import skin_points
 from blend_templates.motions import load_motion
 

@@ -8,7 +8,7 @@ import torch
 
 from avatar_core.body import load_body
 from avatar_core.body.kinematics import axis_angle_to_matrix, relative_transforms
-from avatar_core.body.skinning import pose_features, pose_offsets
+from avatar_core.body.pose_offsets import pose_features, pose_offsets
 from avatar_core.cuda.skin import blend, skin_points, unskin_points
 from blend_templates.motions import load_motion
 
