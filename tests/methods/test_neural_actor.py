@@ -51,6 +51,13 @@ def test_pose_is_undone(actor: Actor, controls: Controls) -> None:
     assert (canonical.points - rest).norm(dim=1).median() < 1e-4
 
 
+def test_the_proxy_is_the_body_that_is_rendered(actor: Actor, controls: Controls) -> None:
+    shaped = replace(controls, betas=np.linspace(-1, 1, len(controls.betas)).astype(np.float32))
+    proxy, faces = actor.proxy_mesh(shaped)
+    np.testing.assert_allclose(proxy, actor._model.pose(shaped).vertices, atol=1e-5)
+    np.testing.assert_array_equal(faces, actor.body.faces)
+
+
 def test_depth_lies_on_the_body(actor: Actor, controls: Controls, front_camera: Camera) -> None:
     """Planar depth, not along the ray; the clothed surface is within centimetres of the proxy."""
     frame = actor.render(controls, front_camera, "preview")
