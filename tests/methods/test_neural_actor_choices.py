@@ -34,11 +34,13 @@ def body(tiny_actor: Path) -> Body:
 
 @pytest.fixture(scope="module")
 def model(body: Body) -> Model:
-    """Untrained networks around the body: something is seen everywhere, in colours that depend on the view."""
+    """Untrained networks around the body: opaque within centimetres, in colours that depend on view and pose."""
     torch.manual_seed(3)
     made = Model(Config(texture_size=32), body)
     torch.nn.init.normal_(made.renderer.field.density_out.weight, std=4.0)
-    torch.nn.init.constant_(made.renderer.field.density_out.bias, 20.0)
+    torch.nn.init.constant_(made.renderer.field.density_out.bias, 60.0)
+    for parameter in made.textures.parameters():  # no map is grey
+        torch.nn.init.normal_(parameter, std=0.3)
     return made.eval()
 
 
@@ -87,6 +89,28 @@ def test_samples_near_the_surface_give_the_published_picture(chosen: Model, monk
     assert np.median(np.abs(shell.depth - published.depth)[both]) < 0.006
 
 
+def test_a_frame_does_not_depend_on_those_before_it(chosen: Model) -> None:
+    """Keys of pose and body shape, back and forth: each has its own map, silhouette and picture, always the same."""
+    chosen.config = replace(chosen.config, sampler="shell")
+    rest = chosen.schema.neutral()
+    bent, heavy = rest.pose.copy(), rest.betas.copy()
+    bent[4, 0], heavy[0] = 0.8, 3
+    keys = [rest, replace(rest, pose=bent), replace(rest, betas=heavy)]
+    camera = Camera.look_at(np.array([0, 0, 3.0]), np.zeros(3), 0.8, 16, 16)
+
+    def frame(key: int) -> np.ndarray:
+        return chosen.render(keys[key], camera, _QUALITY).rgba
+
+    first, pose, shape = frame(0), frame(1), frame(2)
+    np.testing.assert_array_equal(frame(0), first)
+    np.testing.assert_array_equal(frame(1), pose)
+    for one, other in ((first, pose), (first, shape), (pose, shape)):
+        assert np.abs(one - other).max() > 0.01
+    with torch.inference_mode():
+        maps = [chosen.paint(chosen._picture(key), key) for key in keys[:2]]
+    assert float((maps[0] - maps[1]).abs().max()) > 0
+
+
 def test_colours_may_depend_on_the_view_against_the_root(chosen: Model) -> None:
     chosen.config = replace(chosen.config, sampler="shell")
     world = np.abs(shown(picture(chosen, 1.0)) - shown(picture(chosen))).max()
@@ -127,7 +151,7 @@ def test_unknown_words_are_named() -> None:
 def test_the_surface_is_a_mesh_around_the_posed_body(body: Body) -> None:
     pytest.importorskip("skimage", reason="scikit-image makes the mesh")
     torch.manual_seed(5)
-    model = Model(Config(texture_size=32, reach=0.02), body).eval()
+    model = Model(Config(texture_size=32, reach=0.01), body).eval()
     torch.nn.init.constant_(model.renderer.field.density_out.bias, 90.0)  # full as far as it reaches
     rest = model.schema.neutral()
     turned = replace(rest, transl=np.array([0.3, 1, 0], np.float32))
@@ -137,5 +161,5 @@ def test_the_surface_is_a_mesh_around_the_posed_body(body: Body) -> None:
     distance2, _, _ = TriangleBVH(torch.as_tensor(posed), torch.as_tensor(faces).long()).closest(
         torch.as_tensor(mesh.vertices)
     )
-    assert float(distance2.sqrt().median()) < 0.03 and np.ptp(mesh.vertices[:, 1]) > np.ptp(posed[:, 1])
+    assert float(distance2.sqrt().median()) < 0.02 and np.ptp(mesh.vertices[:, 1]) > np.ptp(posed[:, 1])
     assert (mesh.colours >= 0).all() and (mesh.colours <= 1).all()
