@@ -82,9 +82,8 @@ class HeadModel(nn.Module):
         """The table of an expression; the last one is kept. Says once when a coefficient is outside of its range."""
         key = expression.tobytes()
         if self._mixed is None or self._mixed[0] != key:
-            weights = self.weights(expression)
-            self._tell(expression, weights[int(self.config.mean) :].cpu().numpy())
-            self._mixed = key, self.field.mix(weights)
+            self._tell(expression)
+            self._mixed = key, self.field.mix(self.weights(expression))
         return self._mixed[1]
 
     def forget(self) -> None:
@@ -117,8 +116,10 @@ class HeadModel(nn.Module):
         origins, directions, along = rays
         return to_field(origins, self.config.scale), to_field(directions), along / self.config.scale
 
-    def _tell(self, wanted: np.ndarray, used: np.ndarray) -> None:
-        outside = np.flatnonzero(np.abs(wanted - used) > 1e-3).tolist()
+    def _tell(self, wanted: np.ndarray) -> None:
+        first = int(self.config.mean)
+        lowest, highest = (values[first:].cpu().numpy() for values in (self.lowest, self.highest))
+        outside = np.flatnonzero((wanted < lowest - 1e-3) | (wanted > highest + 1e-3)).tolist()
         if outside and not self._told:
             names = ", ".join(self.schema.expressions[i] for i in outside[:4]) + (", ..." if len(outside) > 4 else "")
             _log.warning("expressions outside of what the actor was trained on are clamped: %s", names)

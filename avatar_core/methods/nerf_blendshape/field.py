@@ -56,7 +56,8 @@ class Field(nn.Module):
         """[N, levels * features] of points [N, 3] in field units; zeros outside of the cube."""
         unit = (points + self.bound) / (2 * self.bound)
         inside = ((unit >= 0) & (unit <= 1)).all(1, keepdim=True)
-        return torch.where(inside, hash_grid(unit, table, self.spec), 0.0)
+        features = hash_grid(unit, table, self.spec)
+        return features if bool(inside.all()) else torch.where(inside, features, 0.0)
 
     def density(self, points: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         """Density [N] per field unit, and what the colour network reads, [N, geometry]."""
@@ -65,7 +66,11 @@ class Field(nn.Module):
 
     def colour(self, geometry: Tensor, directions: Tensor) -> Tensor:
         """[N, 3] display sRGB; directions: [N, 3] unit, in the field's frame."""
-        return torch.sigmoid(self.colour_net(torch.cat([spherical_harmonics(directions), geometry], 1)))
+        return self.seen(geometry, spherical_harmonics(directions))
+
+    def seen(self, geometry: Tensor, harmonics: Tensor) -> Tensor:
+        """As `colour`, from the directions' harmonics [N, 16]: those of a ray are the same for all of its samples."""
+        return torch.sigmoid(self.colour_net(torch.cat([harmonics, geometry], 1)))
 
     def forward(self, points: Tensor, directions: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         """Density [N] and colour [N, 3]."""

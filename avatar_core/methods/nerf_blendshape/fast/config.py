@@ -19,6 +19,8 @@ class Config(FieldConfig):
     geometry: int = 15
     gain: float = 200.0
     shift: float = 3.0
+    share: float = 0.2
+    """what an expression counts against the mean: with less, what all frames have in common is learnt by the mean"""
     voxels: int = 64
     """of the occupancy grid, a side"""
     step: float = 0.0018
@@ -26,5 +28,5 @@ class Config(FieldConfig):
 
     def check(self) -> None:
         super().check()
-        if not (8 <= self.voxels <= 256 and self.voxels % 4 == 0 and 1e-5 < self.step < 1):
-            raise ValueError("voxels must be a multiple of 4 from 8 to 256, and step below 1 m")
+        if not (8 <= self.voxels <= 256 and self.voxels % 4 == 0 and 1e-5 < self.step < 1 and 0 < self.share <= 1):
+            raise ValueError("voxels must be a multiple of 4 from 8 to 256, step below 1 m, and share up to 1")

@@ -14,6 +14,7 @@ from ....cuda.composite import accumulate, sample_weights
 from ....cuda.march import Samples
 from ....data.capture import Capture, CaptureError
 from ....data.head_capture import HeadCapture
+from ....nn.encoding import spherical_harmonics
 from ....quality import Quality
 from ....render.occupancy import OccupancyGrid
 from ...base import RayBatch
@@ -49,6 +50,11 @@ class Model(HeadModel):
         self._grid: OccupancyGrid | None = None
         self._background = torch.zeros(1, 1, 3)
 
+    def weights(self, expression: np.ndarray) -> Tensor:
+        weights = super().weights(expression)
+        first = int(self.config.mean)
+        return torch.cat([weights[:first], self.config.share * weights[first:]])
+
     def grid(self) -> OccupancyGrid:
         """In the field's frame."""
         if self._grid is None:
@@ -71,6 +77,7 @@ class Model(HeadModel):
         """Front to back in waves of samples; opaque rays leave."""
         rays = len(origins)
         sums, depth = origins.new_zeros(rays, 5), origins.new_zeros(rays)
+        harmonics = spherical_harmonics(directions)
         samples = self.grid().sample(origins, directions, quality.step * _STEP * self.config.scale)
         following, end = samples.start[:-1].clone(), samples.start[1:]  # each ray's next sample
         opaque = -float(np.log(quality.stop))
@@ -84,7 +91,7 @@ class Model(HeadModel):
             density, geometry = self.field.density(points, table)
             weight = sample_weights(density * samples.step, ray, depth[ray])
             seen = torch.nonzero(weight > _SEEN).squeeze(1)
-            colour = self.field.colour(geometry[seen], directions[ray[seen]])
+            colour = self.field.seen(geometry[seen], harmonics[ray[seen]])
             sums[:, :3] += accumulate(weight[seen], colour, ray[seen], rays)
             sums[:, 3:] += accumulate(weight, torch.stack([torch.ones_like(distance), distance], 1), ray, rays)
             depth += accumulate(density * samples.step, None, ray, rays)
@@ -147,7 +154,7 @@ class Model(HeadModel):
         density, geometry = self.field.density(points, table)
         weight = sample_weights(density * samples.step, ray)
         seen = torch.nonzero(weight.detach() > _SEEN).squeeze(1)
-        colour = self.field.colour(geometry[seen], directions[ray[seen]])
+        colour = self.field.seen(geometry[seen], spherical_harmonics(directions)[ray[seen]])
         rgb = accumulate(weight[seen], colour, ray[seen], len(origins))
         coverage = accumulate(weight, None, ray, len(origins))
         column, row = torch.as_tensor(np.floor(batch.pixels.mean(1)).astype(np.int64)).unbind(1)
