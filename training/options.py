@@ -34,6 +34,10 @@ class TrainOptions:
     """rays of a pixel, a side: a captured pixel is the mean over its square, not what stands at its centre"""
     refine_poses: bool = False
     """whether the poses of training frames are corrected: for tracked captures, whose poses are a little wrong"""
+    perceptual: str = ""
+    """file with torchvision's vgg16 weights: half of the pictures of a step become squares of about `pixels` pixels,
+    which are compared by that network's features as well"""
+    perceptual_weight: float = 0.02
     final_rate: float = 0.03
     """share of the learning rate that is left at the end"""
     seed: int = 1
@@ -54,6 +58,8 @@ def read_train_options(path: Path) -> TrainOptions:
     for name in ("steps", "pictures", "pixels", "subpixels", "log_every", "checkpoint_every", "picture_every"):
         if getattr(options, name) < 1:
             raise ConfigError(f"{path}: option '{name}' must be at least 1")
+    if not 0 < options.perceptual_weight < math.inf:
+        raise ConfigError(f"{path}: option 'perceptual_weight' must be positive")
     if not options.minutes > 0:
         raise ConfigError(f"{path}: option 'minutes' must be positive")
     return options

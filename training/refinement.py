@@ -32,6 +32,8 @@ class PoseRefinement(nn.Module):
         row = self._row[batch.frame]
         return replace(batch, correction=(self.pose[row], self.transl[row]))
 
-    def loss(self) -> Tensor:
-        """Keeps corrections small."""
-        return _STILL * (self.pose.square().mean() + self.transl.square().mean())
+    def loss(self, batches: Sequence[RayBatch]) -> Tensor:
+        """Keeps the corrections of the batches small. Those of other frames are left alone: Adam would blow their small
+        gradients up to whole steps, and a long capture would lose what it has learnt between two visits of a frame."""
+        rows = sorted({self._row[batch.frame] for batch in batches})
+        return _STILL * (self.pose[rows].square().mean() + self.transl[rows].square().mean())

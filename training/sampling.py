@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.ndimage import binary_dilation
+from torch import Tensor
 
 from avatar_core.data.capture import Capture
 from avatar_core.methods.base import RayBatch
 
 from .options import TrainOptions
+
+Perceptual = Callable[[Tensor, Tensor], Tensor]
 
 _AROUND = 6  # pixels around the mask from which most pixels are drawn
 _ELSEWHERE = 0.15  # share of pixels from the rest of the picture
@@ -24,29 +29,44 @@ class RaySampler:
         self.frames = [i for i, frame in enumerate(capture.frames) if frame.split == "train"]
         self._cache: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
-    def draw(self, step: int) -> list[RayBatch]:
+    def draw(self, step: int, perceptual: Perceptual | None = None) -> list[RayBatch]:
+        """perceptual: given to squares, which half of the pictures are then."""
         rng = np.random.default_rng((self._options.seed, step))
         return [
-            self._batch(int(rng.choice(self.cameras)), int(rng.choice(self.frames)), rng)
+            self._batch(int(rng.choice(self.cameras)), int(rng.choice(self.frames)), rng, perceptual)
             for _ in range(self._options.pictures)
         ]
 
-    def _batch(self, camera: int, frame: int, rng: np.random.Generator) -> RayBatch:
+    def _batch(self, camera: int, frame: int, rng: np.random.Generator, perceptual: Perceptual | None) -> RayBatch:
         image, near = self._picture(camera, frame)
+        square = perceptual is not None and near.size > 0 and rng.random() < 0.5
+        index = self._square(image, near, rng) if square else self._scattered(image, near, rng)
+        rows, columns = np.divmod(index, image.shape[1])
+        corners = np.stack([columns, rows], 1)[:, None]
+        pixels = corners + _stratified(rng, (len(index), self._options.subpixels))
+        rgba = image[rows, columns].astype(np.float32) / 255
+        source = self._capture
+        controls, view = source.frames[frame].controls, source.cameras[camera].camera
+        return RayBatch(frame, controls, view, pixels, rgba, perceptual=perceptual if square else None)
+
+    def _scattered(self, image: np.ndarray, near: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Flat indices of pixels, most of them on and around the person."""
         count = self._options.pixels
         far = round(count * _ELSEWHERE) if near.size else count
-        index = np.concatenate(
+        return np.concatenate(
             [
                 rng.choice(near, count - far) if near.size else near,
                 rng.integers(0, image.shape[0] * image.shape[1], far),
             ]
         )
-        rows, columns = np.divmod(index, image.shape[1])
-        corners = np.stack([columns, rows], 1)[:, None]
-        pixels = corners + _stratified(rng, (count, self._options.subpixels))
-        rgba = image[rows, columns].astype(np.float32) / 255
-        source = self._capture
-        return RayBatch(frame, source.frames[frame].controls, source.cameras[camera].camera, pixels, rgba)
+
+    def _square(self, image: np.ndarray, near: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Flat indices of a square around a pixel of the person, row by row."""
+        height, width = image.shape[:2]
+        side = min(round(self._options.pixels**0.5), height, width)
+        row, column = np.divmod(int(rng.choice(near)), width)
+        top, left = min(max(0, row - side // 2), height - side), min(max(0, column - side // 2), width - side)
+        return ((top + np.arange(side))[:, None] * width + left + np.arange(side)).reshape(-1)
 
     def _picture(self, camera: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """The picture [H, W, 4] uint8, and the flat indices of pixels on and around its mask."""

@@ -25,8 +25,9 @@ from avatar_core.methods.base import TrainableModel
 
 from .evaluate import Evaluation, evaluate, rendered_pair
 from .options import TrainOptions
+from .perceptual import SMALLEST, PerceptualLoss
 from .refinement import RATE, PoseRefinement
-from .sampling import RaySampler
+from .sampling import Perceptual, RaySampler
 
 _PREVIEW_HEIGHT = 256
 _WARM_STEPS, _WARM_SHARE = 100, 0.05  # the learning rate has risen after so many steps, or that share of the run
@@ -56,6 +57,7 @@ class Trainer:
                 raise ConfigError(f"the method '{options.method}' cannot refine poses; leave 'refine_poses' out")
             self.refinement = PoseRefinement(self.sampler.frames, len(self.capture.body.joint_names))
             groups.append({"params": list(self.refinement.parameters()), "lr": RATE})
+        self.perceptual = self._perceptual()
         self.optimizers = _optimizers(groups)
         self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.step, self.seconds = 0, 0.0
@@ -105,12 +107,12 @@ class Trainer:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * self.options.final_rate**progress * warm
         self.model.train()
-        batches = self.sampler.draw(self.step)
+        batches = self.sampler.draw(self.step, self.perceptual)
         if self.refinement is not None:
             batches = [self.refinement.correct(batch) for batch in batches]
         losses = self.model.losses(batches, progress)
         if self.refinement is not None:
-            losses["refinement"] = self.refinement.loss()
+            losses["refinement"] = self.refinement.loss(batches)
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):
             raise AvatarError(f"training diverged at step {self.step}; lower the learning rate or check the poses")
@@ -123,6 +125,17 @@ class Trainer:
         self.model.after_step(self.step, self.options.steps)
         self.seconds += time.perf_counter() - start
         return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _perceptual(self) -> Perceptual | None:
+        """Raises ConfigError where it cannot be used, AvatarError for weights that cannot."""
+        if not self.options.perceptual:
+            return None
+        if not getattr(self.model, "takes_perceptual", False):
+            raise ConfigError(f"the method '{self.options.method}' has no perceptual loss; leave 'perceptual' out")
+        if self.options.pixels < SMALLEST**2:
+            raise ConfigError(f"'perceptual' needs 'pixels' of at least {SMALLEST**2}, got {self.options.pixels}")
+        loss, weight = PerceptualLoss(Path(self.options.perceptual)), self.options.perceptual_weight
+        return lambda rendered, captured: weight * loss(rendered, captured)
 
     def _picture(self) -> np.ndarray:
         """A held-out picture beside the rendered one: [H, 2 W, 3] uint8."""

@@ -10,6 +10,7 @@ import torch
 
 from avatar_core.actor import Actor
 from avatar_core.camera import Camera
+from avatar_core.controls import Controls
 from avatar_core.methods.base import RayBatch
 from training.refinement import PoseRefinement
 
@@ -41,7 +42,7 @@ def test_a_wrong_pose_is_put_right(tiny_actor: Path) -> None:
     for _ in range(24):
         losses = model.losses([refinement.correct(batch) for batch in batches], 0.5)
         optimizer.zero_grad()
-        (torch.stack(list(losses.values())).sum() + refinement.loss()).backward()
+        (torch.stack(list(losses.values())).sum() + refinement.loss(batches)).backward()
         optimizer.step()
     found = actor.proxy_mesh(
         replace(
@@ -53,3 +54,18 @@ def test_a_wrong_pose_is_put_right(tiny_actor: Path) -> None:
     before = np.linalg.norm(actor.proxy_mesh(wrong)[0] - actor.proxy_mesh(truth)[0], axis=1).mean()
     after = np.linalg.norm(found - actor.proxy_mesh(truth)[0], axis=1).mean()
     assert after < 0.5 * before, (before, after)
+
+
+def test_a_frame_keeps_its_correction_while_others_are_seen() -> None:
+    refinement = PoseRefinement([3, 8], 2)
+    with torch.no_grad():
+        refinement.transl.fill_(0.02)
+    optimizer = torch.optim.Adam(refinement.parameters(), 1e-3, eps=1e-15)
+    camera = Camera.look_at(np.array([0, 0, 2.0]), np.zeros(3), 0.7, 4, 4)
+    batch = RayBatch(3, Controls(), camera, np.zeros((1, 1, 2)), np.zeros((1, 4), np.float32))
+    for _ in range(10):
+        optimizer.zero_grad()
+        refinement.loss([batch]).backward()
+        optimizer.step()
+    assert float(refinement.transl[0].detach().abs().max()) < 0.015
+    assert float(refinement.transl[1].detach().abs().min()) == np.float32(0.02)

@@ -153,6 +153,26 @@ def test_wrong_options_are_named(capture: Capture, tmp_path: Path, changes: dict
     assert words in done.stderr and done.stderr.startswith("error: ")
 
 
+def test_squares_are_compared_by_features(capture: Capture, tmp_path: Path) -> None:
+    """Half of the pictures of a step are squares, and the loss reaches the field; a file that is not there is named."""
+    sizes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256)}
+    torch.manual_seed(0)
+    state = {f"features.{n}.weight": 0.3 * torch.randn(*s, 3, 3) / s[1] ** 0.5 for n, s in sizes.items()}
+    torch.save(state | {f"features.{n}.bias": torch.zeros(s[0]) for n, s in sizes.items()}, tmp_path / "vgg16.pth")
+    changes = {"perceptual": str(tmp_path / "vgg16.pth"), "perceptual_weight": 1.0, "pixels": 256, "subpixels": 1}
+    trainer = Trainer(read_train_options(config(capture, tmp_path, **changes)))
+    batches = [batch for step in range(24) for batch in trainer.sampler.draw(step, trainer.perceptual)]
+    squares = [batch for batch in batches if batch.perceptual is not None]
+    assert 10 < len(squares) < 38
+    for batch in squares:
+        corner, across = batch.pixels[0, 0], batch.pixels[:, 0].reshape(16, 16, 2)
+        np.testing.assert_array_equal(across[3, 5] - corner, [5, 3])
+    trainer.model.losses(squares[:1], 0.0)["perceptual"].backward()
+    assert float(trainer.model.field.fine.table.grad.abs().max()) > 0
+    with pytest.raises(AvatarError, match=r"none.pth, weights of the perceptual loss, cannot be read"):
+        Trainer(read_train_options(config(capture, tmp_path, **changes | {"perceptual": "none.pth", "output": "x"})))
+
+
 def test_an_actor_is_as_good_as_itself(capture: Capture, tiny_actor: Path) -> None:
     """The pictures come from this very actor: only quality and 8 bits are between them."""
     sets = evaluate(Actor.load(tiny_actor), capture, 2, "draft").sets

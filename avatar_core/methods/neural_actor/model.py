@@ -37,7 +37,7 @@ _SHELL_POSES = 5
 class Model(nn.Module):
     """A posed body and a canonical field around it. Implements methods.base.Model."""
 
-    takes_corrections = True
+    takes_corrections = takes_perceptual = True
     shell: Tensor
 
     def __init__(self, config: Config, body: Body) -> None:
@@ -94,6 +94,10 @@ class Model(nn.Module):
             rgb, coverage, offset = self._march(batch)
             terms = ray_losses(rgb, coverage, torch.as_tensor(batch.rgba, device=self.shell.device))
             terms["deformation"] = deformation_loss(offset)
+            if batch.perceptual is not None:
+                target = torch.as_tensor(batch.rgba)
+                white = target[:, :3] * target[:, 3:] + 1 - target[:, 3:]
+                terms["perceptual"] = batch.perceptual(rgb + 1 - coverage[:, None], white)
             for name, term in terms.items():
                 total[name] = total.get(name, 0.0) + term / len(batches)
         return total

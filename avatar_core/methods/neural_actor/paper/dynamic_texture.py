@@ -22,7 +22,6 @@ _POSE = 64  # width of what the network knows of the pose
 _FOLD = 2  # texels a side that become channels
 _MULTIPLE = _FOLD << (len(_WIDTHS) - 1)
 _GROUPS = 8
-_SCALES = 3  # of the gradients in `texture_loss`
 _UNSEEN = 0.02  # weight of a texel that no camera sees
 
 
@@ -112,19 +111,10 @@ class _Block(nn.Module):
 
 
 def texture_loss(predicted: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
-    """Mean absolute difference of maps [S, S, 3], and of their steps between neighbours at several scales; texels count
-    by how well cameras saw them: confidence [S, S] in [0, 1]."""
-    weight = confidence.clamp(min=_UNSEEN)[None, None]
-    error = (predicted - target).permute(2, 0, 1)[None]
-    total = _mean(error, weight)
-    for _ in range(_SCALES):
-        for axis in (2, 3):
-            count = weight.shape[axis] - 1
-            both = torch.minimum(weight.narrow(axis, 0, count), weight.narrow(axis, 1, count))
-            total = total + _mean(error.diff(dim=axis), both)
-        error, weight = functional.avg_pool2d(error, 2), functional.avg_pool2d(weight, 2)
-    return total
+    """Mean squared difference of maps [S, S, 3], of which texels count by how well cameras saw them: confidence [S, S]
+    in [0, 1].
 
-
-def _mean(error: Tensor, weight: Tensor) -> Tensor:
-    return (error.abs().mean(1, keepdim=True) * weight).sum() / weight.sum()
+    Squares: the absolute difference pulls a texel that changes in few poses to its median, which is no change at all.
+    """
+    weight = confidence.clamp(min=_UNSEEN)
+    return ((predicted - target).square().mean(2) * weight).sum() / weight.sum()

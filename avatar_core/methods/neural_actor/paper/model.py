@@ -31,7 +31,7 @@ _TILE = 1 << 14  # rays at a time
 class Model(nn.Module):
     """Neural Actor as published, with SMPL's controls. Implements methods.base.Model."""
 
-    takes_corrections = True
+    takes_corrections = takes_perceptual = True
     rest: Tensor
 
     def __init__(self, config: Config, body: Body) -> None:

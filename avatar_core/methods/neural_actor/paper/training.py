@@ -18,7 +18,7 @@ from .rays import SAMPLES, near_far
 ALPHA = 0.01  # the released options' weight of a term that the released code never adds
 MASK = 0.5
 DEFORMATION = 0.1  # per square metre
-TEXTURE = 0.5
+TEXTURE = 5.0
 PAINTED = 0.5  # share of pictures that are rendered with the predicted map, as all are after training
 JOINT = 0.6  # share of the training after which pictures teach the predictor too
 _SHARP = 0.11  # of the alpha term
@@ -79,9 +79,13 @@ def losses(picture: Picture, batch: RayBatch) -> dict[str, Tensor]:
     rgb, missed = rgb.view(count, subpixels, 3).mean(1), missed.view(count, subpixels).mean(1)
     target = torch.as_tensor(batch.rgba)
     over_white = target[:, :3] * target[:, 3:] + 1 - target[:, 3:]
-    return {
-        "colour": ((rgb + 1) / 2 - over_white).square().mean(),
+    rgb = (rgb + 1) / 2
+    terms = {
+        "colour": (rgb - over_white).square().mean(),
         "mask": MASK * (1 - missed - target[:, 3]).square().mean(),
         "alpha": ALPHA * torch.log1p(missed.clamp(0, 1) * (1 - missed.clamp(0, 1)) / _SHARP).mean(),
         "deformation": DEFORMATION * offset.square().sum(1).mean(),
     }
+    if batch.perceptual is not None:
+        terms["perceptual"] = batch.perceptual(rgb, over_white)
+    return terms
