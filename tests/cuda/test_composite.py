@@ -13,6 +13,7 @@ from avatar_core.cuda.composite import (
     sample_weights,
     weights_reference,
 )
+from avatar_core.cuda.loader import library
 
 
 def scene(samples: int, rays: int, channels: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -90,6 +91,20 @@ def test_what_is_no_number_stays_on_its_ray() -> None:
         weight[ray != 4].sum().backward()
         assert torch.equal(weight[ray != 4], sample_weights(depth, ray, stop=0.01)[ray != 4])
     assert torch.isfinite(clean).all()
+
+
+@pytest.mark.skipif(library() is None, reason="the definition raises PyTorch's IndexError")
+@pytest.mark.parametrize("samples", [1, 5, 3000])
+def test_rays_out_of_order_never_harm(samples: int) -> None:
+    """Wrong, but only its ends are looked at before the kernels run: these must not write where they should not."""
+    generator = torch.Generator().manual_seed(samples)
+    ray = torch.randint(-(10**12), 10**12, (samples,), generator=generator)
+    ray[0], ray[-1] = 0, 6 if samples > 1 else 0
+    depth = torch.randn(samples, generator=generator).requires_grad_()
+    value = torch.randn(samples, 3, generator=generator).requires_grad_()
+    for total in (sample_weights(depth, ray), accumulate(depth, value, ray, 7), accumulate(depth, None, ray, 7)):
+        total.sum().backward()
+    assert depth.grad is not None and value.grad is not None
 
 
 def test_wrong_input_is_said() -> None:

@@ -17,6 +17,7 @@ from avatar_core.cuda.loader import library
 SPECS = [HashGridSpec(1, 2, 10, 4, 1.0), HashGridSpec(5, 2, 8, 4, 1.6), HashGridSpec(14, 2, 15, 16, 1.38)]
 SPECS += [HashGridSpec(3, 1, 9, 4, 1.7), HashGridSpec(4, 4, 10, 5, 2.0), HashGridSpec(2, 8, 7, 3, 3.0)]
 HALVES = [torch.float16, torch.bfloat16]
+_RANGES = ((1, 8), (4, 14), (2, 20), (1, 700))  # levels, log2 of rows, coarsest side, points
 native = pytest.mark.skipif(library() is None, reason="no compiler was found: only the reference exists here")
 
 
@@ -41,6 +42,18 @@ def test_values_and_gradients_agree(spec: HashGridSpec, count: int) -> None:
     second = torch.autograd.grad((two * weight).sum(), (points, table))
     for a, b in zip(first, second):
         assert (a - b).abs().max() <= 1e-4 * b.abs().max().clamp(min=1) if b.numel() else True
+
+
+@native
+def test_random_grids_agree() -> None:
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(30):
+        levels, size, base, count = (int(torch.randint(low, high, (), generator=generator)) for low, high in _RANGES)
+        growth = 1 + 1.5 * float(torch.rand((), generator=generator))
+        spec = HashGridSpec(levels, 2 ** (count % 4), size, base, growth)
+        points, table = data(spec, count)
+        one, two = hash_grid(points, table, spec), hash_grid_reference(points, table, spec)
+        torch.testing.assert_close(one, two, atol=1e-3, rtol=1e-3)  # a cell's wall may fall between two roundings
 
 
 @native
@@ -151,6 +164,7 @@ def test_strided_and_wild_points_are_safe() -> None:
         (lambda p, t: (p.double(), t), "one float type"),
         (lambda p, t: (p, t.double()), "one float type"),
         (lambda p, t: (p.long(), t), "one float type"),
+        (lambda p, t: (p.to("meta"), t), "one device"),
     ],
 )
 def test_wrong_arguments_are_said(change, words: str) -> None:
