@@ -82,9 +82,10 @@ def read_shot(path: Path) -> Shot:
 
 
 def rest_shot(actor: Actor, size: tuple[int, int]) -> Shot:
-    """The rest pose from the front."""
-    middle = (actor.body.vertices.min(0) + actor.body.vertices.max(0)) / 2
-    camera = Camera.look_at(middle + np.array([0, _HEIGHT, _DISTANCE]), middle, float(_FOV), *size)
+    """The rest pose from the front; a head alone from nearer."""
+    low, high = actor.body.vertices.min(0), actor.body.vertices.max(0)
+    middle, near = (low + high) / 2, min(1.0, float((high - low).max()))
+    camera = Camera.look_at(middle + near * np.array([0, _HEIGHT, _DISTANCE]), middle, float(_FOV), *size)
     return Shot((camera,), (actor.schema.neutral(),))
 
 

@@ -17,7 +17,7 @@ from avatar_core.data.head_capture import HeadCapture, open_capture
 from avatar_core.data.nerf_blendshape import Box
 from avatar_core.errors import AvatarError
 from avatar_core.methods.nerf_blendshape.patches import SIDE, in_box, patch
-from avatar_core.shots import capture_shot
+from avatar_core.shots import capture_shot, rest_shot
 from training.evaluate import evaluate, rendered_pair
 from training.options import TrainOptions
 from training.trainer import Trainer
@@ -121,6 +121,12 @@ def test_what_no_head_can_be_learnt_from(tmp_path: Path) -> None:
         Trainer(replace(options(tmp_path / "run", "nerf_blendshape", FAST, 5), capture=str(folder)))
     with pytest.raises(AvatarError, match="none is left before frame -99"):
         Trainer(replace(options(tmp_path / "run", "nerf_blendshape", FAST, 5), test_start=-99))
+
+
+def test_rest_pose_fills_the_picture(trained: Actor) -> None:
+    shot = rest_shot(trained, (24, 24))
+    frame = trained.render(shot.frames[0], shot.cameras[0], "draft")
+    assert 0.05 < frame.mask.mean() < 0.8
 
 
 def test_values_far_away_do_no_harm(trained: Actor) -> None:

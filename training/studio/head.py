@@ -60,9 +60,9 @@ def head_film(frames: int, size: int, seed: int) -> Film:
         other = name.removesuffix("Left") + "Right"
         if name.endswith("Left") and name.startswith(_PAIRS):
             values[:, EXPRESSIONS.index(other)] = values[:, index]
-    speeds, phases = rng.uniform(0.5, 1.4, (2, 3)), rng.uniform(0, 2 * np.pi, (2, 3))
-    sway = np.sin(speeds[:, None] * time[:, None] + phases[:, None]).mean(0) / 0.8  # [T, 3]
-    slide = 0.008 * np.sin(speeds[1] * 1.7 * time[:, None] + phases[0])
+    speeds, phases = rng.uniform(1.0, 4.0, (3, 3)), rng.uniform(0, 2 * np.pi, (3, 3))  # radians a second
+    sway = np.sin(speeds[:, None] * time[:, None] + phases[:, None]).mean(0) / 0.7  # [T, 3]
+    slide = 0.008 * np.sin(speeds[1] * time[:, None] + phases[0])
     cameras = tuple(_camera(np.radians(one * _TURN), place, size) for one, place in zip(sway, slide, strict=True))
     return Film(values, cameras)
 
