@@ -54,7 +54,7 @@ PAIRS = {
         "neural_actor",
         {"pixels": 256, "config": {"levels": 12, "finest_resolution": 640, "reach_out": 0.055, "reach_in": 0.015}},
         "neural_actor_paper",
-        {"pictures": 1, "pixels": 1024, "subpixels": 1, "config": {"texture_size": 256}},
+        {"pictures": 1, "pixels": 1024, "subpixels": 1, "config": {"texture_size": 256, "textures": 8}},
     )
 }
 
