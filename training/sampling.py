@@ -15,6 +15,7 @@ from .options import TrainOptions
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 
+ROOM = 4 << 30  # bytes of pictures that are kept in memory
 _AROUND = 6  # pixels around the mask from which most pixels are drawn
 _ELSEWHERE = 0.15  # share of pixels from the rest of the picture
 
@@ -28,6 +29,7 @@ class RaySampler:
         self.cameras = [i for i, camera in enumerate(capture.cameras) if camera.split == "train"]
         self.frames = [i for i, frame in enumerate(capture.frames) if frame.split == "train"]
         self._cache: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._room = ROOM
 
     def draw(self, step: int, perceptual: Perceptual | None = None) -> list[RayBatch]:
         """perceptual: given to squares, which half of the pictures are then."""
@@ -74,8 +76,15 @@ class RaySampler:
         if key not in self._cache:
             image = self._capture.image(camera, frame)
             around = binary_dilation(image[..., 3] > 0, iterations=_AROUND)
-            self._cache[key] = image, np.flatnonzero(around)
+            self._keep(key, (image, np.flatnonzero(around).astype(np.int32)))
         return self._cache[key]
+
+    def _keep(self, key: tuple[int, int], picture: tuple[np.ndarray, np.ndarray]) -> None:
+        """In memory; the oldest leave where there is no room, and are read again when they are drawn."""
+        self._room -= sum(part.nbytes for part in picture)
+        while self._room < 0 and self._cache:
+            self._room += sum(part.nbytes for part in self._cache.pop(next(iter(self._cache))))
+        self._cache[key] = picture
 
 
 def _stratified(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

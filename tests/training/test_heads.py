@@ -20,6 +20,7 @@ from avatar_core.methods.nerf_blendshape.patches import SIDE, in_box, patch
 from avatar_core.shots import capture_shot, rest_shot
 from training.evaluate import evaluate, rendered_pair
 from training.options import TrainOptions
+from training.sampling import RaySampler
 from training.trainer import Trainer
 
 FIXTURE = Path(__file__).parents[1] / "data" / "reference" / "nbs_fixture"
@@ -98,6 +99,18 @@ def test_published_configuration_learns(tmp_path: Path) -> None:
     before = trainer.model.occupied().sum()
     trainer.model.after_step(20001, 30000)
     assert "face" in trainer.train_step() and before > 0
+
+
+def test_long_films_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    capture, wanted = HeadCapture.open(FIXTURE), options(tmp_path, "nerf_blendshape", FAST, 5)
+    roomy = RaySampler(capture, wanted)
+    monkeypatch.setattr("training.sampling.ROOM", 70_000)
+    tight = RaySampler(capture, wanted)
+    for step in range(8):
+        for one, two in zip(roomy.draw(step), tight.draw(step), strict=True):
+            np.testing.assert_array_equal(one.rgba, two.rgba)
+            np.testing.assert_array_equal(one.pixels, two.pixels)
+    assert len(tight._cache) <= 3 < len(roomy._cache)
 
 
 def test_patches_lie_in_their_box() -> None:
