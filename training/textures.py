@@ -39,6 +39,9 @@ _FULL = 0.98  # alpha
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("capture", type=Path, help="folder of the capture; its maps go to folders in it")
     parser.add_argument("--size", type=int, default=512, help="texels a side (default 512)")
+    parser.add_argument(
+        "--held-out", action="store_true", help="maps of held-out frames too, which only 'avatar evaluate' looks at"
+    )
 
 
 def run(arguments: Namespace) -> int:
@@ -53,8 +56,8 @@ def run(arguments: Namespace) -> int:
         controls = capture.frames[frame].controls
         normals = normal_map(capture.body, controls, texels)
         write_image(capture.map_path("normals", frame), np.round((normals + 1) * 127.5).astype(np.uint8))
-        there = all(capture.map_path(name, frame).exists() for name in ("textures", "confidence"))
-        if capture.frames[frame].split == "train" and not there:
+        wanted = arguments.held_out or capture.frames[frame].split == "train"
+        if wanted and not capture.map_path("textures", frame).exists():  # one of another program stays
             texture, confidence = texture_map(capture, frame, cameras, texels)
             write_image(capture.map_path("confidence", frame), confidence)
             write_image(capture.map_path("textures", frame), texture)

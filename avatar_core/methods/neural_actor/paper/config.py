@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from ....config import ConfigError
 
-CHOICES = {"sampler": ("published", "shell"), "surface": ("published", "seamless"), "views": ("world", "root")}
+CHOICES = {
+    "encoder": ("published", "compact"),
+    "sampler": ("published", "shell"),
+    "surface": ("published", "seamless"),
+    "views": ("world", "root"),
+}
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class Config:
     each pose"""
     texture_size: int = 512
     """pixels a side"""
+    encoder: str = "published"
+    """what reads texture maps: the first three stages of ResNet-34, 16 MB of the file; 'compact': half as wide, 4 MB"""
     sampler: str = "published"
     """how pictures are made, whatever the training: 'published' takes 65 samples in one interval of each ray, 'shell'
     every `step` of the quality near the surface, front to back, with colour only where something is seen"""

@@ -42,7 +42,7 @@ class Model(nn.Module):
             raise ValueError("Neural Actor needs a body with texture coordinates")
         self.config, self.body = config, body
         face_uv = torch.as_tensor(body.uv)[torch.as_tensor(body.face_uv).long()]
-        self.renderer = Renderer(Gutter(face_uv) if config.surface == "seamless" else None)
+        self.renderer = Renderer(Gutter(face_uv) if config.surface == "seamless" else None, config.encoder)
         joints, side = len(body.joint_names), config.texture_size
         self.textures = (
             StoredTextures(config.textures, joints, side) if config.textures else TexturePredictor(body, side)

@@ -12,7 +12,7 @@ from .field import Field, TextureTerms
 from .geometry import PosedMesh, SurfacePoints
 from .rays import Pixels, composite, sample
 from .seams import Gutter
-from .texture import CHANNELS, TextureEncoder, sample_map
+from .texture import WIDTHS, TextureEncoder, sample_map
 
 _RAYS = 1024  # at a time
 
@@ -36,12 +36,12 @@ class Looked:
 
 class Renderer(nn.Module):
     """Texture encoder and field; in `eval` mode it is a function of its inputs alone. gutter: what fills texture maps
-    outside of their charts; None leaves them as the encoder makes them."""
+    outside of their charts; None leaves them as the encoder makes them. encoder: a word of texture.WIDTHS."""
 
-    def __init__(self, gutter: Gutter | None = None) -> None:
+    def __init__(self, gutter: Gutter | None = None, encoder: str = "published") -> None:
         super().__init__()
-        self.encoder = TextureEncoder()
-        self.field = Field(CHANNELS)
+        self.encoder = TextureEncoder(WIDTHS[encoder])
+        self.field = Field(self.encoder.channels)
         self.gutter = gutter
 
     def texture_map(self, image: Tensor) -> Tensor:

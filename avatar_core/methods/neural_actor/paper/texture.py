@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CHANNELS = 64 + 64 + 128 + 256
-_STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 6))  # channels in, channels out, blocks
+WIDTHS = {"published": 64, "compact": 32}
+_STAGES = ((1, 1, 3), (1, 2, 4), (2, 4, 6))  # channels in and out, in widths; blocks
 
 
 class _Block(nn.Module):
@@ -34,13 +34,16 @@ class _Block(nn.Module):
 
 
 class TextureEncoder(nn.Module):
-    """[1, 3, H, W] in [0, 1], top row first, to [CHANNELS, H/2, W/2], bottom row (v = 0) first."""
+    """[1, 3, H, W] in [0, 1], top row first, to [channels, H/2, W/2], bottom row (v = 0) first. width: channels of the
+    first convolution, 64 in ResNet-34."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = WIDTHS["published"]) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.channels = width + width * sum(outputs for _, outputs, _ in _STAGES)
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         for number, (inputs, outputs, blocks) in enumerate(_STAGES, 1):
+            inputs, outputs = width * inputs, width * outputs
             first = _Block(inputs, outputs)
             setattr(
                 self, f"layer{number}", nn.Sequential(first, *(_Block(outputs, outputs) for _ in range(blocks - 1)))
