@@ -10,6 +10,7 @@ IMPORTERS = {
     "neural_actor_data": "avatar_core.methods.neural_actor.paper.dataset",
     "easymocap": "avatar_core.data.easymocap",
     "nerf_blendshape": "avatar_core.methods.nerf_blendshape.paper.importer",
+    "gdna": "avatar_core.methods.gdna.importer",
 }
 
 

@@ -12,6 +12,7 @@ METHODS = {
     "neural_actor_paper": "avatar_core.methods.neural_actor.paper",
     "nerf_blendshape": "avatar_core.methods.nerf_blendshape.fast",
     "nerf_blendshape_paper": "avatar_core.methods.nerf_blendshape.paper",
+    "gdna": "avatar_core.methods.gdna",
 }
 
 

@@ -47,3 +47,8 @@ def neural_actor_reference() -> Reference:
 @pytest.fixture(scope="session")
 def nerf_blendshape_reference() -> Reference:
     return load_reference("nbs")
+
+
+@pytest.fixture(scope="session")
+def gdna_reference() -> Reference:
+    return load_reference("gdna")

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ....data.neural_actor import ActorMesh
-from ....errors import AvatarError
+from ...checkpoint import CheckpointError, load
 
 _PREFIXES = {
     "encoder.texture_encoder.model.": "encoder.",
@@ -33,11 +32,6 @@ _UNUSED = re.compile(
     r"encoder\.texture_encoder\.model\.(layer4|fc)\.|encoder\.texture_mask$|.*\.emb$|field\.bg_color\.|field_fine\."
 )
 _BODY = ("encoder.vertices", "encoder.faces", "encoder.face_uv", "encoder.weights")
-_MAX_BYTES = 4 << 30
-
-
-class CheckpointError(AvatarError):
-    """A checkpoint that cannot be imported; the sentence names the file and the tensor."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +45,12 @@ class Checkpoint:
 
 def read(path: Path) -> Checkpoint:
     """Raises CheckpointError."""
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise CheckpointError(f"{path} is larger than any checkpoint of Neural Actor")
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            data = torch.load(path, map_location="cpu", weights_only=True)
-        model, options = data["model"], vars(data["args"]) if "args" in data else {}
-        named = {str(name): tensor for name, tensor in model.items()}
-    except CheckpointError:
-        raise
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # torch raises many kinds for foreign and damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is no Neural Actor checkpoint, or holds more than tensors: {reason}") from error
-    return Checkpoint(_mesh(path, named), rename(named, path), options)
+    data = load(path, "Neural Actor", [argparse.Namespace])
+    model, options = data.get("model"), data.get("args")
+    if not isinstance(model, dict):
+        raise CheckpointError(f"{path} has no 'model'; it is no Neural Actor checkpoint")
+    named = {str(name): tensor for name, tensor in model.items()}
+    return Checkpoint(_mesh(path, named), rename(named, path), {} if options is None else vars(options))
 
 
 def rename(published: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,148 @@
+"""A person's occupancy as a mesh: a grid that is refined where the surface passes (MISE, Mescheder et al. 2019), then
+marching cubes (Lewiner et al. 2003)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from ...errors import AvatarError
+
+_CHUNK = 1 << 13  # points at once, so that layers stay in the cache
+_OUTSIDE = -1e-3  # logit at the ends of the grid
+_MAX_POINTS = 1 << 28  # of the finest grid
+
+
+@dataclass(frozen=True)
+class Box:
+    """A grid: point i lies at low + cell i, i = 0 ... cells, after `rounds` halvings of a coarse one.
+
+    low: [3] metres. cell: metres. cells: a side, each a multiple of 2^rounds.
+    """
+
+    low: np.ndarray
+    cell: float
+    cells: tuple[int, int, int]
+    rounds: int
+
+    def __post_init__(self) -> None:
+        if any(side <= 0 or side % (1 << self.rounds) for side in self.cells):
+            raise ValueError(f"cells must be multiples of {1 << self.rounds}, got {self.cells}")
+        if np.prod([side + 1 for side in self.cells]) > _MAX_POINTS:
+            raise AvatarError(f"a grid of {' x '.join(map(str, self.cells))} cells is too fine; use larger cells")
+
+    @classmethod
+    def published(cls, vertices: np.ndarray, resolution: int) -> Box:
+        """A cube 1.1 times as large as vertices [V, 3]; resolution: 32 times a power of 2, cells a side."""
+        low, high = vertices.min(0), vertices.max(0)
+        side = 1.1 * float((high - low).max())
+        rounds = (resolution // 32).bit_length() - 1
+        return cls((low + high) / 2 - side / 2, side / resolution, (resolution,) * 3, rounds)
+
+    @classmethod
+    def around(
+        cls, vertices: np.ndarray, margin: float, within: tuple[np.ndarray, np.ndarray], cell: float, rounds: int = 3
+    ) -> Box:
+        """What is within `margin` metres of the bounds of vertices [V, 3], and not outside of the corners `within`."""
+        low = np.maximum(vertices.min(0) - margin, within[0])
+        high = np.maximum(np.minimum(vertices.max(0) + margin, within[1]), low + cell)
+        width, height, depth = (-(-int(np.ceil(side / cell)) >> rounds) << rounds for side in high - low)
+        return cls(low, cell, (width, height, depth), rounds)
+
+
+def extract(
+    logits: Callable[[Tensor], Tensor], box: Box, check: Callable[[], None] = lambda: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V, 3] float32 and faces [F, 3] int32 of the piece with the largest area, seen from outside
+    counter-clockwise.
+
+    logits: points [N, 3] to [N], positive inside. check: called between parts; may raise. Raises AvatarError where
+    there is no surface. Cells beside new signs are refined too, so that limbs thinner than a coarse cell are followed
+    to their ends; the published search drops those.
+    """
+    try:
+        from skimage.measure import marching_cubes
+    except ImportError as error:
+        raise AvatarError("actors of gDNA need scikit-image: pip install 'avatar-core[mesh]'") from error
+    values = _refine(logits, box, check)
+    for axis in range(3):
+        border = np.moveaxis(values, axis, 0)[[0, -1]]
+        np.moveaxis(values, axis, 0)[[0, -1]] = np.minimum(border, _OUTSIDE)  # so that the mesh is closed
+    if not values.min() < 0 < values.max():
+        raise AvatarError("this person has no surface: the codes are too far from those of the training")
+    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="ascent")
+    places = (box.low + vertices.astype(np.float64) * box.cell).astype(np.float32)
+    return _largest(places, faces.astype(np.int32))
+
+
+def _refine(logits: Callable[[Tensor], Tensor], box: Box, check: Callable[[], None]) -> np.ndarray:
+    """Values at all points of the box; those far from the surface are right in sign only."""
+    values = np.zeros(tuple((side >> box.rounds) + 1 for side in box.cells), np.float32)
+    known = np.zeros(values.shape, bool)
+    wanted = ~known
+    for level in range(box.rounds + 1):
+        if level:
+            crossed = _crossed(values)
+            sides = [np.arange((side >> (box.rounds - level)) + 1) for side in box.cells]
+            values = values[np.ix_(*(side // 2 for side in sides))]
+            even = np.ix_(*(side % 2 == 0 for side in sides))
+            finer = np.zeros(values.shape, bool)
+            finer[even] = known
+            known = finer
+            for axis in range(3):
+                crossed = crossed.repeat(2, axis)
+            wanted = _corners(crossed) & ~known
+        while wanted.any():
+            index = np.argwhere(wanted)
+            points = torch.as_tensor(box.low + index * (box.cell * 2 ** (box.rounds - level)), dtype=torch.float32)
+            found = []
+            for part in points.split(_CHUNK):
+                check()
+                found.append(logits(part))
+            values[tuple(index.T)] = torch.cat(found).numpy()
+            known |= wanted
+            wanted = _corners(_crossed(values)) & ~known
+    return values
+
+
+def _crossed(values: np.ndarray) -> np.ndarray:
+    """Cells with corners on both sides."""
+    lowest = highest = values
+    for axis in range(3):
+        before, after = (np.take(lowest, r, axis) for r in _pairs(lowest.shape[axis]))
+        lower = np.minimum(before, after)
+        before, after = (np.take(highest, r, axis) for r in _pairs(highest.shape[axis]))
+        lowest, highest = lower, np.maximum(before, after)
+    return (lowest <= 0) & (highest >= 0)
+
+
+def _corners(cells: np.ndarray) -> np.ndarray:
+    """Points that are corners of cells."""
+    for axis in range(3):
+        widths = [(0, 0)] * 3
+        widths[axis] = (1, 1)
+        padded = np.pad(cells, widths)
+        before, after = (np.take(padded, r, axis) for r in _pairs(padded.shape[axis]))
+        cells = before | after
+    return cells
+
+
+def _pairs(count: int) -> tuple[range, range]:
+    return range(count - 1), range(1, count)
+
+
+def _largest(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    links = np.concatenate([faces[:, :2], faces[:, 1:]])
+    shape = len(vertices), len(vertices)
+    _, piece = connected_components(coo_array((np.ones(len(links), bool), tuple(links.T)), shape), directed=False)
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    areas = np.bincount(piece[faces[:, 0]], np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    keep = piece == areas.argmax()
+    number = np.cumsum(keep, dtype=np.int32) - 1
+    return vertices[keep], number[faces[keep[faces[:, 0]]]]

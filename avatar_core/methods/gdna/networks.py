@@ -1,0 +1,120 @@
+"""The networks, with the published names of their parameters."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CODE = 64  # numbers in a shape code, and in a detail code
+VOLUME = 64  # channels of the feature volume
+_SHARPNESS = 100.0  # of Softplus
+_WIDTHS = (256, 128, 64, VOLUME)  # channels of the generator, coarse to fine
+_SLOPE = 0.01
+
+
+class _Linear(nn.Module):
+    """A layer with weight normalisation: W = g v / |v|, row by row (Salimans and Kingma 2016)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        layer = nn.Linear(inputs, outputs)
+        self.bias = nn.Parameter(layer.bias.detach())
+        self.weight_g = nn.Parameter(layer.weight.detach().norm(dim=1, keepdim=True))
+        self.weight_v = nn.Parameter(layer.weight.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight_g * self.weight_v / self.weight_v.norm(dim=1, keepdim=True)
+        return functional.linear(x, weight, self.bias)
+
+
+class ImplicitNetwork(nn.Module):
+    """Points and what they are conditioned on to values.
+
+    frequencies: octaves of the points' encoding, which has no factor pi. conditions: numbers beside a point in the
+    first layer. skip: the layer that takes the encoded point again, None for none.
+    """
+
+    def __init__(
+        self, frequencies: int, conditions: int, width: int, depth: int, outputs: int, skip: int | None = None
+    ) -> None:
+        super().__init__()
+        self.frequencies, self.depth, self.skip = frequencies, depth, skip
+        encoded = 3 + 6 * frequencies
+        for number in range(depth + 1):
+            inputs = encoded + conditions if number == 0 else width
+            after = outputs if number == depth else width - (encoded if number + 1 == skip else 0)
+            setattr(self, f"lin{number}", _Linear(inputs, after))
+
+    def forward(self, points: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """Values [N, outputs] and the last hidden layer [N, H]. points: [N, 3]; conditions: [N, C] or [C] each, side by
+        side in this order."""
+        encoded = encode(points, self.frequencies)
+        hidden = torch.cat([encoded, *(one.expand(len(points), -1) for one in conditions)], 1)
+        for number in range(self.depth):
+            hidden = functional.softplus(getattr(self, f"lin{number}")(hidden), _SHARPNESS)
+            if number + 1 == self.skip:
+                features, hidden = hidden, torch.cat([hidden, encoded], 1) / math.sqrt(2)
+            else:
+                features = hidden
+        return getattr(self, f"lin{self.depth}")(hidden), features
+
+    @torch.no_grad()
+    def start_as_ball(self) -> None:
+        """Geometric initialisation (Atzmon and Lipman 2020; here positive inside): about a ball of radius 1, on points
+        and the last CODE conditions alone. The last layer counts as last, though it is the skip layer too."""
+        encoded = 3 + 6 * self.frequencies
+        for number in range(self.depth + 1):
+            layer: _Linear = getattr(self, f"lin{number}")
+            outputs, inputs = layer.weight_v.shape
+            if number == self.depth:
+                layer.weight_v.normal_(-math.sqrt(math.pi) / math.sqrt(inputs), 1e-4)
+                layer.bias.fill_(1)
+            else:
+                layer.weight_v.normal_(0, math.sqrt(2) / math.sqrt(outputs))
+                layer.bias.zero_()
+                if number == 0:
+                    layer.weight_v[:, 3:-CODE] = 0
+                elif number == self.skip:
+                    layer.weight_v[:, 3 - encoded :] = 0
+            layer.weight_g.copy_(layer.weight_v.norm(dim=1, keepdim=True))
+
+
+def encode(points: Tensor, frequencies: int) -> Tensor:
+    """[x, sin x, cos x, sin 2x, cos 2x, sin 4x, ...]: [N, 3 + 6 frequencies]."""
+    waves = [wave(points * 2**octave) for octave in range(frequencies) for wave in (torch.sin, torch.cos)]
+    return torch.cat([points, *waves], 1)
+
+
+class Generator(nn.Module):
+    """A shape code to a volume of features, by modulated instance normalisation. Nothing uses `lin2` of the files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape_code = nn.Parameter(0.002 * torch.randn(1, _WIDTHS[0], 2, 8, 8))
+        self.lin_code = nn.Linear(CODE, 2 * _WIDTHS[0])
+        for number, (inputs, outputs) in enumerate(pairwise(_WIDTHS)):
+            setattr(self, f"enc{number}", nn.Conv3d(inputs, outputs, 3, padding=1))
+            setattr(self, f"lin{number}", nn.Linear(CODE, 2 * outputs))
+
+    def forward(self, code: Tensor) -> Tensor:
+        """[64] to [VOLUME, 16, 64, 64], sides z, y, x."""
+        hidden = functional.leaky_relu(_modulate(self.shape_code, self.lin_code(code)), _SLOPE)
+        last = len(_WIDTHS) - 2
+        for number in range(last + 1):
+            hidden = functional.interpolate(hidden, scale_factor=2, mode="trilinear", align_corners=True)
+            hidden = getattr(self, f"enc{number}")(hidden)
+            if number < last:
+                hidden = _modulate(hidden, getattr(self, f"lin{number}")(code))
+            hidden = functional.leaky_relu(hidden, _SLOPE)
+        return hidden[0]
+
+
+def _modulate(volume: Tensor, style: Tensor) -> Tensor:
+    """Statistics of each channel (unbiased variance) become those of a style: shifts, then scales."""
+    variance, mean = torch.var_mean(volume, (2, 3, 4), keepdim=True)
+    shift, scale = style.view(2, 1, -1, 1, 1, 1)
+    return (volume - mean) / (variance + 1e-5).sqrt() * scale + shift

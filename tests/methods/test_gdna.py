@@ -1,0 +1,151 @@
+"""A released checkpoint becomes people who are posed, shaped and varied."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from avatar_core.actor import Actor
+from avatar_core.body import load_body
+from avatar_core.camera import Camera, CameraError
+from avatar_core.controls import ControlError
+from avatar_core.errors import AvatarError
+from avatar_core.frame import EMPTY_DEPTH
+from avatar_core.methods.gdna import checkpoint
+from avatar_core.methods.gdna.body import read_parameters
+from avatar_core.methods.gdna.field import Networks
+
+BODY = Path(__file__).parents[1] / "data" / "reference" / "smpl_synth.npz"
+PEOPLE = 3
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    """Tensors of a released file of the fine stage, untrained: a ball around the pelvis."""
+    torch.manual_seed(0)
+    networks = Networks(4)
+    networks.network.start_as_ball()
+    with torch.no_grad():
+        networks.network.lin4.bias.fill_(0.3)
+        for number in range(9):  # normals that differ from code to code
+            getattr(networks.norm_network, f"lin{number}").weight_g.mul_(3)
+    tables = {name: 0.3 * torch.randn(PEOPLE, 64) for name in ("z_shapes.weight", "z_details.weight")}
+    template = {checkpoint.TEMPLATE: torch.as_tensor(load_body(BODY).vertices)}
+    return {name: value.detach() for name, value in networks.state_dict().items()} | tables | template
+
+
+@pytest.fixture(scope="module")
+def released(state: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As Lightning writes it: a class of its own is a key of a dictionary."""
+    path = tmp_path_factory.mktemp("released") / "last.ckpt"
+    name = "lightning_callbacks"
+    module = ModuleType(name)
+    module.Callback = type("Callback", (), {"__module__": name})  # type: ignore[attr-defined]
+    sys.modules[name] = module
+    torch.save({"epoch": 3, "state_dict": state, "callbacks": {module.Callback: {"best": None}}}, path)
+    del sys.modules[name]
+    return path
+
+
+def avatar(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "avatar_core.cli", *arguments], capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def actor(released: Path) -> Actor:
+    output = released.with_name("people.actor")
+    done = avatar("import", "gdna", str(released), "--body", str(BODY), "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    return Actor.load(output)
+
+
+def camera_of(size: int = 24) -> Camera:
+    return Camera.look_at(np.array([0, -0.28, 2]), np.array([0, -0.28, 0]), 0.5, size, size)
+
+
+def test_checkpoint_is_imported_bit_for_bit(released: Path, state: dict[str, torch.Tensor], actor: Actor) -> None:
+    found = checkpoint.read(released)
+    assert found.frequencies == 4
+    for name, value in found.networks.items():
+        torch.testing.assert_close(value, state[name], rtol=0, atol=0)
+    model = actor._model
+    for codes, table in ((model.shape, "z_shapes.weight"), (model.detail, "z_details.weight")):
+        again = torch.stack([codes(one) for one in codes.people])
+        torch.testing.assert_close(again, state[table], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(codes.people.std(0), torch.ones(PEOPLE - 1), rtol=1e-4, atol=0)
+    assert actor.schema.latents == {"shape": PEOPLE - 1, "detail": PEOPLE - 1} and actor.schema.betas == 10
+
+
+def test_people_are_posed_and_lit(actor: Actor) -> None:
+    rest, camera = actor.schema.neutral(), camera_of()
+    still = actor.render(rest, camera, "final")
+    seen = still.mask > 0.99
+    assert 0.1 < seen.mean() < 0.9 and 1.6 < still.depth[seen].min() < 2.2
+    assert (still.depth[still.mask == 0] == EMPTY_DEPTH).all()
+    np.testing.assert_allclose(np.linalg.norm(still.normal[seen], axis=1), 1, atol=1e-4)
+    np.testing.assert_array_equal(actor.render(rest, camera, "final").rgba, still.rgba)
+    away = replace(rest, transl=np.array([0.1, 0.2, -0.3], np.float32))
+    moved = actor.surface(away, 1).vertices - actor.surface(rest, 1).vertices
+    np.testing.assert_allclose(moved, np.broadcast_to(away.transl, moved.shape), atol=1e-5)
+    turned = rest.pose.copy()
+    turned[0, 1] = np.pi
+    about = actor.body.joints()[0]
+    expected = (actor.surface(rest, 1).vertices - about) * [-1, 1, -1] + about
+    np.testing.assert_allclose(actor.surface(replace(rest, pose=turned), 1).vertices, expected, atol=1e-4)
+    assert len(actor.proxy_mesh(rest)[0]) == len(actor.body.vertices)
+
+
+def test_codes_and_betas_change_the_person(actor: Actor) -> None:
+    rest, camera = actor.schema.neutral(), camera_of()
+    still, mesh = actor.render(rest, camera, "preview"), actor.surface(rest, 1)
+    detailed = actor.render(replace(rest, latents={"detail": np.array([2, 0], np.float32)}), camera, "preview")
+    np.testing.assert_array_equal(detailed.mask, still.mask)
+    assert np.abs(detailed.rgba - still.rgba).max() > 1e-3
+    betas = replace(rest, betas=np.array([3] + [0] * 9, np.float32))
+    other = actor.surface(betas, 1)
+    np.testing.assert_array_equal(other.faces, mesh.faces)
+    assert np.abs(other.vertices - mesh.vertices).max() > 1e-4
+    with pytest.raises(ControlError, match=r"latents\.shape"):
+        actor.render(replace(rest, latents={"shape": np.zeros(9, np.float32)}), camera)
+    with pytest.raises(CameraError, match="distortion"):
+        actor.render(rest, replace(camera, distortion=np.array([0.1, 0, 0, 0])))
+
+
+def test_what_cannot_be_imported_is_said(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path, mark = tmp_path / "x.ckpt", tmp_path / "mark"
+    torch.save({"state_dict": {}, "callbacks": Evil(mark)}, path)
+    with pytest.raises(checkpoint.CheckpointError):
+        checkpoint.read(path)
+    assert not mark.exists()
+    for change, words in (
+        ({"network.lin0.bias": torch.zeros(7)}, r"must be float32 \(256,\), is float32 \(7,\)"),
+        ({"network.lin0.bias": torch.full((256,), torch.nan)}, "holds NaN"),
+        ({"z_details.weight": torch.zeros(PEOPLE, 63)}, "z_details"),
+        ({"norm_network.lin0.weight_v": torch.zeros(256, 300)}, "no encoding"),
+    ):
+        with pytest.raises(checkpoint.CheckpointError, match=words):
+            checkpoint.parse(state | change, path)
+    torch.save({"state_dict": state | {checkpoint.TEMPLATE: state[checkpoint.TEMPLATE] + 0.02}}, path)
+    done = avatar("import", "gdna", str(path), "--body", str(BODY), "--output", str(tmp_path / "x.actor"))
+    assert done.returncode == 2 and "2.0 cm away" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    for values in (np.zeros(85), np.full(86, np.nan), np.zeros(86)):
+        with pytest.raises(AvatarError, match="86 finite numbers"):
+            read_parameters(values, "scan 0001")
