@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_checkpoint_is_imported_bit_for_bit(released: Path, state: dict[str, tor
     assert found.frequencies == 4
     for name, value in found.networks.items():
         torch.testing.assert_close(value, state[name], rtol=0, atol=0)
-    model = actor._model
+    model: Any = actor._model
     for codes, table in ((model.shape, "z_shapes.weight"), (model.detail, "z_details.weight")):
         again = torch.stack([codes(one) for one in codes.people])
         torch.testing.assert_close(again, state[table], rtol=1e-4, atol=1e-5)

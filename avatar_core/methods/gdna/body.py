@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...body import Body
 from ...body.kinematics import relative_transforms
-from ...body.skinning import pose_offsets
+from ...body.pose_offsets import pose_offsets
 from ...cuda.skin import blend
 from ...errors import AvatarError
 
