@@ -238,7 +238,8 @@ def test_terms(stage: Stage) -> None:
 
 
 def test_mesh(stage: Stage) -> None:
-    """Recorded at 128 cells a side, canonical with the first person's betas, and posed."""
+    """Recorded at 128 cells a side, canonical with the first person's betas, and posed. Ours is closed where it leaves the grid
+    and follows thin parts, so that it has some vertices more."""
     if stage.dtype == torch.float64:
         pytest.skip("grids are float32")
     stage.need("generator", "network", "norm_network")
@@ -249,7 +250,8 @@ def test_mesh(stage: Stage) -> None:
     near, index = cKDTree(vertices).query(recorded)
     assert near.mean() < CHAMFER
     if len(recorded) > len(vertices) / 2:  # else every n-th vertex was kept
-        assert (near.mean() + cKDTree(recorded).query(vertices)[0].mean()) / 2 < CHAMFER
+        added = cKDTree(recorded).query(vertices)[0] > CHAMFER
+        assert added.mean() < 0.02
         assert len(faces) == pytest.approx(len(stage.values["mesh.faces"]), rel=0.02)
     same = torch.as_tensor(near < 1e-6)
     assert float(same.double().mean()) > 0.99
