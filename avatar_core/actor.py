@@ -21,7 +21,7 @@ from .errors import AvatarError
 from .frame import Frame
 from .mesh_file import Mesh
 from .methods import METHODS, load_method
-from .methods.base import Model, SurfaceModel
+from .methods.base import Model, SurfaceModel, TexturedModel
 from .quality import QUALITIES, Cancelled, quality_named
 
 _HALF_ABOVE = 1 << 15  # tensors with more values are stored in half precision
@@ -113,6 +113,18 @@ class Actor:
         if not isinstance(self._model, SurfaceModel):
             raise AvatarError(f"actors of the method '{self.metadata['method']}' have no surface to export")
         return self._model.surface(self.schema.check(controls), detail)
+
+    @property
+    def textured(self) -> bool:
+        """Whether there is a `texture`."""
+        return isinstance(self._model, TexturedModel)
+
+    def texture(self, controls: Controls) -> np.ndarray:
+        """The texture map of a pose: [S, S, 3] float32, display sRGB in [0, 1], v = 1 in the top row. Raises
+        AvatarError for methods without."""
+        if not isinstance(self._model, TexturedModel):
+            raise AvatarError(f"actors of the method '{self.metadata['method']}' have no texture maps")
+        return self._model.texture_image(self.schema.check(controls))
 
 
 def describe(method: str, model: Any, body: Body, provenance: dict[str, Any], licence: str) -> dict[str, Any]:

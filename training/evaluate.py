@@ -15,6 +15,7 @@ from avatar_core.data.capture import Capture
 from avatar_core.data.head_capture import open_capture
 from avatar_core.errors import AvatarError
 from avatar_core.frame import Frame, linear_to_srgb, srgb_to_linear
+from avatar_core.methods.neural_actor.paper.training import Lessons
 
 from .metrics import mask_box, psnr, ssim
 
@@ -55,7 +56,29 @@ def evaluate(actor: Actor, capture: Capture, pictures: int, quality: str) -> Eva
             sets[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} | {"pictures": len(rows)}
     if not sets:
         raise AvatarError(f"{capture.folder} holds nothing out; give some cameras or frames the split 'test'")
+    if actor.textured:
+        sets |= texture_set(actor, capture)
     return Evaluation(sets)
+
+
+def texture_set(actor: Actor, capture: Capture) -> dict[str, dict[str, float]]:
+    """'novel_pose_texture', where held-out frames have maps ('avatar textures --held-out'): PSNR of the actor's maps
+    against them, over texels that were seen, and that of the training maps' mean, which no pose changes."""
+    held, known = (
+        [i for i, f in enumerate(capture.frames) if f.split == split and capture.map_path("confidence", i).exists()]
+        for split in ("test", "train")
+    )
+    if not held or not known:
+        return {}
+    size = len(actor.texture(capture.frames[held[0]].controls))
+    lessons = Lessons(capture, known, size)
+    mean, rows = lessons.mean().numpy(), []
+    for frame in held:
+        seen, truth = lessons.confidence(frame).numpy() > 0, lessons.texture(frame).numpy()
+        found = actor.texture(capture.frames[frame].controls)
+        rows.append((psnr(truth[seen], found[seen]), psnr(truth[seen], mean[seen])))
+    ours, static = np.mean(rows, axis=0)
+    return {"novel_pose_texture": {"psnr": float(ours), "mean_psnr": float(static), "pictures": len(rows)}}
 
 
 def rendered_pair(actor: Actor, capture: Capture, camera: int, frame: int, quality: str) -> tuple[Picture, Picture]:

@@ -64,6 +64,14 @@ class SurfaceModel(Model, Protocol):
 
 
 @runtime_checkable
+class TexturedModel(Model, Protocol):
+    """A model that has a texture map for every pose."""
+
+    def texture_image(self, controls: Controls) -> np.ndarray:
+        """[S, S, 3] float32, display sRGB in [0, 1], v = 1 in the top row."""
+
+
+@runtime_checkable
 class TrainableModel(Model, Protocol):
     """A model that `avatar train` can make."""
 

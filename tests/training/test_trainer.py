@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from avatar_core.cuda.raster import homogeneous_pixels, interpolate, rasterise
 from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
 from avatar_core.errors import AvatarError
 from avatar_core.frame import to_png8
-from training.evaluate import evaluate
+from training.evaluate import evaluate, texture_set
 from training.metrics import mask_box, psnr, ssim
 from training.options import read_train_options
 from training.textures import posed_surface
@@ -254,3 +255,18 @@ def test_published_configuration_trains_on_texture_maps(textured: Capture, tmp_p
     trainer.actor({}).save(path)
     actor = Actor.load(path)
     assert actor.metadata["config"]["textures"] == 2 and actor._model.textures.maps.float().std() > 10
+
+
+def test_maps_of_held_out_frames_are_compared(textured: Capture, tmp_path: Path) -> None:
+    """A painter that has not learnt yet is as good as the mean; other methods have no maps."""
+    folder = shutil.copytree(textured.folder, tmp_path / "copy")
+    kept = textured.map_path("textures", 0).read_bytes()
+    command = [sys.executable, "-m", "avatar_core.cli", "textures", str(folder), "--size", "64", "--held-out"]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    capture = Capture.open(folder)
+    assert capture.map_path("textures", 0).read_bytes() == kept and capture.map_path("confidence", 1).exists()
+    changes = {"method": "neural_actor_paper", "config": {"texture_size": 64, "encoder": "compact"}}
+    actor = Trainer(read_train_options(config(capture, tmp_path, **changes))).actor({})
+    row = texture_set(actor, capture)["novel_pose_texture"]
+    assert row["pictures"] == 1 and row["psnr"] > 10 and abs(row["psnr"] - row["mean_psnr"]) < 0.01
+    assert texture_set(actor, textured) == {}  # no maps of held-out frames

@@ -121,6 +121,10 @@ class Model(nn.Module):
         painter = list(self.textures.parameters())
         return [*groups, {"params": painter, "lr": 5e-3}] if painter else groups
 
+    def texture_image(self, controls: Controls) -> np.ndarray:
+        with torch.inference_mode():
+            return self.paint(self._picture(controls), controls).clamp(0, 1).numpy()
+
     def paint(self, picture: Picture, controls: Controls) -> Tensor:
         """The texture map of a pose, [S, S, 3] display sRGB."""
         return self.textures(torch.as_tensor(controls.pose), picture.normals @ picture.rotation.T)
