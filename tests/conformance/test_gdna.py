@@ -238,8 +238,8 @@ def test_terms(stage: Stage) -> None:
 
 
 def test_mesh(stage: Stage) -> None:
-    """Recorded at 128 cells a side, canonical with the first person's betas, and posed. Ours is closed where it leaves the
-    grid and follows thin parts, so that some vertices are others, and more."""
+    """Recorded at 128 cells a side, canonical with the first person's betas, and posed. Ours is closed where it leaves
+    the grid and follows thin parts, so that some vertices are others, and more."""
     if stage.dtype == torch.float64:
         pytest.skip("grids are float32")
     stage.need("generator", "network", "norm_network")
