@@ -57,14 +57,15 @@ class Box:
 
 
 def extract(
-    logits: Callable[[Tensor], Tensor], box: Box, check: Callable[[], None] = lambda: None
+    logits: Callable[[Tensor], Tensor], box: Box, check: Callable[[], None] = lambda: None, polish: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vertices [V, 3] float32 and faces [F, 3] int32 of the piece with the largest area, seen from outside
     counter-clockwise.
 
-    logits: points [N, 3] to [N], positive inside. check: called between parts; may raise. Raises AvatarError where
-    there is no surface. Cells beside new signs are refined too, so that limbs thinner than a coarse cell are followed
-    to their ends; the published search drops those.
+    logits: points [N, 3] to [N], positive inside. check: called between parts; may raise. polish: steps of regula falsi
+    that take vertices along their edges to logit 0: logits are far from linear beside the surface, which shows as
+    terraces (published: none). Raises AvatarError where there is no surface. Cells beside new signs are refined too, so
+    that limbs thinner than a coarse cell are followed to their ends; the published search drops those.
     """
     try:
         from skimage.measure import marching_cubes
@@ -77,7 +78,8 @@ def extract(
     if not values.min() < 0 < values.max():
         raise AvatarError("this person has no surface: the codes are too far from those of the training")
     vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="ascent")
-    places = (box.low + vertices.astype(np.float64) * box.cell).astype(np.float32)
+    vertices = _polish(logits, vertices.astype(np.float64), values, box, polish, check)
+    places = (box.low + vertices * box.cell).astype(np.float32)
     return _largest(places, faces.astype(np.int32))
 
 
@@ -109,6 +111,36 @@ def _refine(logits: Callable[[Tensor], Tensor], box: Box, check: Callable[[], No
             known |= wanted
             wanted = _corners(_crossed(values)) & ~known
     return values
+
+
+def _polish(
+    logits: Callable[[Tensor], Tensor],
+    vertices: np.ndarray,
+    values: np.ndarray,
+    box: Box,
+    steps: int,
+    check: Callable[[], None],
+) -> np.ndarray:
+    """Vertices [V, 3] in cells, moved along the edges that they lie on; those inside of a cell stay."""
+    low, high = np.floor(vertices), np.ceil(vertices)
+    on = np.flatnonzero((low != high).sum(1) == 1)
+    low, high = low[on], high[on]
+    a, b = (values[tuple(end.astype(int).T)].astype(np.float64) for end in (low, high))
+    first, last, at = np.zeros(len(on)), np.ones(len(on)), a / (a - b)
+    for _ in range(steps):
+        points = torch.as_tensor(box.low + (low + at[:, None] * (high - low)) * box.cell, dtype=torch.float32)
+        found = []
+        for part in points.split(_CHUNK):
+            check()
+            found.append(logits(part))
+        value = torch.cat(found).numpy().astype(np.float64)
+        below = np.sign(value) == np.sign(a)  # Illinois: the end that stays counts half
+        a, b = np.where(below, value, a / 2), np.where(below, b / 2, value)
+        first, last = np.where(below, at, first), np.where(below, last, at)
+        at = np.clip(first + (last - first) * a / np.where(a == b, 1, a - b), 0, 1)
+    moved = vertices.copy()
+    moved[on] = low + at[:, None] * (high - low)
+    return moved
 
 
 def _crossed(values: np.ndarray) -> np.ndarray:
