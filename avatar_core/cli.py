@@ -20,6 +20,7 @@ COMMANDS = {
     "train": ("training.cli", "train an actor from a capture"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
     "render": ("avatar_core.commands.render", "render an actor outside of Blender"),
+    "vary": ("avatar_core.commands.vary", "write a shot of new people: samples, blends, body shapes"),
     "export": ("avatar_core.commands.export", "write the posed surface of an actor as a mesh"),
     "import": (
         "avatar_core.commands.import_checkpoint",
