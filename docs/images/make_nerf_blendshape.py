@@ -36,7 +36,8 @@ def main(actor: Actor, capture: HeadCapture, target: Path) -> None:
 
     def posed(**keys: float) -> Image.Image:
         expression = from_shape_keys(keys, actor.schema.expressions, actor.schema.shape_keys)
-        return Image.fromarray(picture_of(actor.render(replace(first, expression=expression), view, "final"), "color", DEPTHS))
+        frame = actor.render(replace(first, expression=expression), view, "final")
+        return Image.fromarray(picture_of(frame, "color", DEPTHS))
 
     middle = held[len(held) // 2]
     pictures = {
