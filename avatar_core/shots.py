@@ -103,7 +103,7 @@ def motion_shot(actor: Actor, name: str, size: tuple[int, int], up: str | None =
     if motion.pose.shape[1:] != rest.pose.shape:
         raise AvatarError(f"the motions fit SMPL skeletons; this actor has {len(rest.pose)} joints: use --shot")
     frames = tuple(replace(rest, pose=pose, transl=transl) for pose, transl in zip(motion.pose, motion.transl))
-    return Shot(rest_shot(actor, size).cameras, frames)
+    return Shot((_overview(actor, frames, size),), frames)
 
 
 def _overview(actor: Actor, frames: Sequence[Controls], size: tuple[int, int]) -> Camera:
