@@ -126,13 +126,14 @@ class Body:
         """Rest joint centres, [J, 3] metres.
 
         Blender's bones cannot follow an expression, so nothing in this project passes one; SMPL-X's own code
-        does.
+        does. Summed in double precision: in single the sum depends on the number of threads, and frames with it.
         """
-        return self.regressor @ self.shaped(betas, expression)
+        return (self.regressor.astype(np.float64) @ self.shaped(betas, expression)).astype(np.float32)
 
     def joint_shapedirs(self) -> np.ndarray:
         """How joints move with betas, [J, 3, B] metres: joints(betas) = joints() + this @ betas."""
-        return np.einsum("jv,vcb->jcb", self.regressor, self.shapedirs, optimize=True)
+        moved = np.einsum("jv,vcb->jcb", self.regressor, self.shapedirs, dtype=np.float64, optimize=True)
+        return moved.astype(np.float32)
 
     def meta(self) -> dict[str, Any]:
         """What goes beside `to_tensors()` into a JSON header."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,3 +147,25 @@ def test_rays_of_a_pixel_are_averaged_as_light() -> None:
     torch.testing.assert_close(mean, torch.tensor([1.0, 0.5]))
     torch.testing.assert_close(colour[0], torch.full((3,), 0.7354), atol=1e-3, rtol=0)
     torch.testing.assert_close(colour[1], 0.5 * rgb[1, 0], atol=1e-5, rtol=0)
+
+
+def test_a_frame_is_the_same_on_any_number_of_threads(tiny_actor: Path) -> None:
+    """Machines of a farm differ in their processors' count."""
+    script = (
+        "import sys, hashlib; from avatar_core.actor import Actor; from avatar_core.camera import Camera;"
+        "import numpy as np; from dataclasses import replace;"
+        "a = Actor.load(sys.argv[1]); n = a.schema.neutral(); p = n.pose + np.float32(0.3);"
+        "c = Camera.look_at(np.array([0, 0.3, 3.0]), np.zeros(3), 0.8, 64, 64);"
+        "print(hashlib.sha256(a.render(replace(n, pose=p), c, 'preview').rgba.tobytes()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script, str(tiny_actor)],
+            env={**os.environ, "OMP_NUM_THREADS": count, "AVATAR_THREADS": count},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for count in ("1", "2", "3")
+    }
+    assert len(found) == 1

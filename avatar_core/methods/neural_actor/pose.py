@@ -24,21 +24,24 @@ from ...render.occupancy import OccupancyGrid
 class BodyTensors(nn.Module):
     """The rest body, float32: what posing needs. It moves with the model, and is no part of its state.
 
-    vertices: [V, 3]. faces: [F, 3] int64. weights: [V, J]. parents: J indices, root -1. regressor: [J, V].
-    shapedirs: [V, 3, B]. expressions: [V, 3, E].
+    vertices: [V, 3]. faces: [F, 3] int64. weights: [V, J]. parents: J indices, root -1. joints: [J, 3] of the rest
+    vertices. joint_shapes: [J, 3, B], how betas move them. shapedirs: [V, 3, B]. expressions: [V, 3, E].
     """
 
     vertices: Tensor
     faces: Tensor
     weights: Tensor
-    regressor: Tensor
+    joints: Tensor
+    joint_shapes: Tensor
     shapedirs: Tensor
     expressions: Tensor
 
     def __init__(self, body: Body) -> None:
         super().__init__()
-        for name in ("vertices", "weights", "regressor", "shapedirs", "expressions"):
+        for name in ("vertices", "weights", "shapedirs", "expressions"):
             self.register_buffer(name, torch.tensor(getattr(body, name)), persistent=False)
+        self.register_buffer("joints", torch.tensor(body.joints()), persistent=False)
+        self.register_buffer("joint_shapes", torch.tensor(body.joint_shapedirs()), persistent=False)
         self.register_buffer("faces", torch.tensor(body.faces).long(), persistent=False)
         self.parents = tuple(int(parent) for parent in body.parents)
 
@@ -107,7 +110,7 @@ def _controlled(
     if correction is not None:
         pose, transl = pose + correction[0], transl + correction[1]
     shape = body.shapedirs @ betas
-    transforms = relative_transforms(pose, body.regressor @ (body.vertices + shape), body.parents, transl)
+    transforms = relative_transforms(pose, body.joints + body.joint_shapes @ betas, body.parents, transl)
     return shape + body.expressions @ expression, axis_angle_to_matrix(pose), transforms
 
 
@@ -151,14 +154,15 @@ def to_canonical(posed: PosedBody, points: Tensor, reach: float = torch.inf) -> 
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Angle-weighted unit normals [V, 3] of a mesh (Baerentzen and Aanaes 2005)."""
-    corners = vertices[faces]  # [F, 3, 3]
+    """Angle-weighted unit normals [V, 3] of a mesh (Baerentzen and Aanaes 2005), in double precision inside: in single
+    the last bit depends on how PyTorch shares the faces over threads."""
+    corners = vertices.double()[faces]  # [F, 3, 3]
     face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     face = torch.nn.functional.normalize(face, dim=1)
-    total = torch.zeros_like(vertices)
+    total = torch.zeros_like(vertices, dtype=torch.float64)
     for corner in range(3):
         one = torch.nn.functional.normalize(corners[:, (corner + 1) % 3] - corners[:, corner], dim=1)
         two = torch.nn.functional.normalize(corners[:, (corner + 2) % 3] - corners[:, corner], dim=1)
         angle = torch.acos((one * two).sum(1).clamp(-1, 1))
         total.index_add_(0, faces[:, corner], face * angle[:, None])
-    return torch.nn.functional.normalize(total, dim=1)
+    return torch.nn.functional.normalize(total, dim=1).to(vertices)
