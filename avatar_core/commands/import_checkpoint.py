@@ -8,6 +8,7 @@ from importlib import import_module
 IMPORTERS = {
     "neural_actor": "avatar_core.methods.neural_actor.paper.importer",
     "neural_actor_data": "avatar_core.methods.neural_actor.paper.dataset",
+    "human_view_synthesis_data": "avatar_core.data.people.published",
     "easymocap": "avatar_core.data.easymocap",
     "nerf_blendshape": "avatar_core.methods.nerf_blendshape.paper.importer",
     "gdna": "avatar_core.methods.gdna.importer",
