@@ -14,7 +14,7 @@ from avatar_core.controls import Controls
 from avatar_core.methods.base import RayBatch
 from training.refinement import PoseRefinement
 
-SIDE, SHIFT, BEND, KNEE = 28, 0.03, 0.2, 4
+SIDE, SHIFT, BEND, KNEE = 28, 0.06, 0.3, 4
 
 
 def test_a_wrong_pose_is_put_right(tiny_actor: Path) -> None:
@@ -22,6 +22,7 @@ def test_a_wrong_pose_is_put_right(tiny_actor: Path) -> None:
     torch.manual_seed(0)
     actor = Actor.load(tiny_actor)
     model, truth = actor._model, actor.schema.neutral()
+    model.config = replace(model.config, voxel=0.03)  # so that a new pose costs little
     wrong = replace(truth, pose=truth.pose.copy(), transl=truth.transl + np.float32([SHIFT, 0, 0]))
     wrong.pose[KNEE, 0] += BEND
     centre = actor.proxy_mesh(truth)[0].mean(0)
@@ -39,7 +40,7 @@ def test_a_wrong_pose_is_put_right(tiny_actor: Path) -> None:
         batches.append(RayBatch(0, wrong, camera, pixels, rgba))
     refinement = PoseRefinement([0], len(actor.schema.joints))
     optimizer = torch.optim.Adam(refinement.parameters(), 4e-3)
-    for _ in range(24):
+    for _ in range(20):
         losses = model.losses([refinement.correct(batch) for batch in batches], 0.5)
         optimizer.zero_grad()
         (torch.stack(list(losses.values())).sum() + refinement.loss(batches)).backward()
