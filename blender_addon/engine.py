@@ -38,6 +38,7 @@ class _Job:
     controls: dict[str, Any]
     camera: dict[str, Any]
     scale: float
+    ahead: float
 
 
 class AvatarRenderEngine(bpy.types.RenderEngine):
@@ -87,7 +88,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
 
             planes = session.current.render(job.path, job.controls, job.camera, job.quality, self.test_break, advance)
             depth = np.where(planes.depth < EMPTY_DEPTH, planes.depth * np.float32(job.scale), planes.depth)
-            layers.append(Layer(planes.rgba, depth, normals_to_blender(planes.normal)))
+            layers.append(Layer(planes.rgba, depth, normals_to_blender(planes.normal), job.ahead))
             masks[actor] = planes.mask
         picture = combine(layers, list(masks.values()), region.width, region.height)
         seen = dict(zip(masks, picture.masks))
@@ -119,7 +120,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             facts = session.current.actor(path, self.test_break)
             posed = read_controls(actor, body_mesh(actor), facts.schema, depsgraph)
             view = camera_controls(camera, depsgraph, owner.render, region, posed.scale)
-            yield actor, _Job(actor.name, path, settings.quality, posed.controls, view, posed.scale)
+            yield actor, _Job(actor.name, path, settings.quality, posed.controls, view, posed.scale, settings.ahead)
 
     def _deliver(self, layer: str, region: Region, planes: dict[str, np.ndarray]) -> None:
         """Hands the planes to Blender; rows are turned around here and nowhere else."""

@@ -18,6 +18,7 @@ class Layer:
     rgba: np.ndarray  # [H, W, 4] premultiplied
     depth: np.ndarray  # [H, W] planar, metres
     normal: np.ndarray  # [H, W, 3]
+    ahead: float = 0.0  # metres: so much closer it counts among the layers
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def combine(layers: Sequence[Layer], masks: Sequence[np.ndarray], width: int, he
         )
     if len(layers) == 1:
         return Picture(layers[0].rgba, layers[0].depth, layers[0].normal, (masks[0],))
-    order = np.argsort(np.stack([layer.depth for layer in layers]), axis=0, kind="stable")  # [N, H, W], closest first
+    depths = np.stack([layer.depth - np.float32(layer.ahead) for layer in layers])
+    order = np.argsort(depths, axis=0, kind="stable")  # [N, H, W], closest first
     rgba = np.zeros((height, width, 4), np.float32)
     seen = [np.zeros((height, width), np.float32) for _ in layers]
     through = np.ones((height, width), np.float32)  # what the closer ones let pass

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 
 from . import compositor, session
+from .attach import add_expressions, attach
 from .client import WorkerError
 from .errors import SceneError
 from .pose import current_betas
@@ -54,6 +55,7 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
         settings.licence = str(facts.metadata.get("licence", ""))
         armature.show_in_front = True
         _add_vectors(armature, facts.schema)
+        add_expressions(mesh, _shape_keys(facts.schema))
         set_stand_in(mesh, self.stand_in)
         if scene.avatar.avatars is not None:
             compositor.set_up(scene)
@@ -105,6 +107,32 @@ class AVATAR_OT_fit_bones(bpy.types.Operator):
         except ValueError as error:
             raise SceneError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
         return "The bones fit the body's shape."
+
+
+class AVATAR_OT_attach_head(bpy.types.Operator):
+    """Put the selected head on the active armature: it follows the bone named head, and the body's shape keys"""
+
+    bl_idname = "avatar.attach_head"
+    bl_label = "Put Head on Body"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        body = context.object
+        return body is not None and body.type == "ARMATURE" and bool(_selected_heads(context))
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _attempt(self, context, lambda: self._attach(context))
+
+    def _attach(self, context: bpy.types.Context) -> str:
+        body = context.object
+        (head, *others) = _selected_heads(context)
+        if others:
+            raise SceneError("Several heads are selected: select one, then the armature of the body.")
+        if not session.current.actor(actor_file(head)).schema["head"]:
+            raise SceneError(f"'{head.avatar.actor_name}' is a whole body: parent it as any other object.")
+        count = attach(head, body)
+        return f"{head.avatar.actor_name} follows '{body.name}'; {count} of its shape keys follow the body's."
 
 
 class AVATAR_OT_setup_compositing(bpy.types.Operator):
@@ -206,6 +234,7 @@ _OPERATORS = (
     AVATAR_OT_load_actor,
     AVATAR_OT_stand_in,
     AVATAR_OT_fit_bones,
+    AVATAR_OT_attach_head,
     AVATAR_OT_setup_compositing,
     AVATAR_OT_remove_compositing,
     AVATAR_OT_check_worker,
@@ -246,6 +275,18 @@ def _rig_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> RigArr
         "expression_names": tuple(header["expression_names"]),
     }
     return RigArrays(**named, **{name: arrays[name] for name in RigArrays.__dataclass_fields__ if name in arrays})
+
+
+def _selected_heads(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """Avatars that are selected besides the active object and what belongs to it."""
+    chosen = {avatar_of(found) for found in context.selected_objects} - {None, avatar_of(context.object)}
+    return sorted(chosen, key=lambda found: found.name)
+
+
+def _shape_keys(schema: dict[str, Any]) -> list[str]:
+    """The names, without prefix, that drive a schema's expressions."""
+    means = schema.get("shape_keys", {})
+    return [key for name in schema["expressions"] for key in means.get(name, [name])]
 
 
 def _add_vectors(armature: bpy.types.Object, schema: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 
 from . import compositor, session
-from .operators import is_stand_in
+from .operators import AVATAR_OT_attach_head, is_stand_in
 from .properties import avatar_of, body_mesh, mask_names, owner_scene
 
 _LETTER = 7.0  # pixels of a letter, about
@@ -32,6 +32,8 @@ class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.operator("avatar.load_actor", icon="IMPORT")
+        if AVATAR_OT_attach_head.poll(context):
+            layout.operator("avatar.attach_head", icon="LINKED")
         actor = avatar_of(context.object)
         if actor is None:
             layout.label(text="Select an avatar, or load an actor", icon="INFO")
@@ -40,6 +42,8 @@ class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
         layout.prop(settings, "actor_name")
         layout.prop(settings, "actor_path", text="File")
         layout.prop(settings, "quality")
+        if actor.parent_type == "BONE":
+            layout.prop(settings, "ahead")
         facts = layout.column(align=True)
         facts.label(text=f"{settings.method or 'unknown method'}, {settings.licence or 'no licence given'}")
         facts.label(text=f"Mask pass: {mask_names(context.scene).get(actor.name, '')}")

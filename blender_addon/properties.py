@@ -41,6 +41,13 @@ class AvatarSettings(bpy.types.PropertyGroup):
         description="The mesh whose shape keys set body shape and expression",
         type=bpy.types.Object,
     )
+    ahead: bpy.props.FloatProperty(
+        name="In Front By",
+        description="Counts as so much closer than other avatars: for a head on a body that has one of its own",
+        subtype="DISTANCE",
+        min=0,
+        soft_max=0.2,
+    )
     method: bpy.props.StringProperty(name="Method", options={"HIDDEN"})
     licence: bpy.props.StringProperty(name="Licence", options={"HIDDEN"})
 
