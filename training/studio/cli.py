@@ -14,16 +14,25 @@ import numpy as np
 from avatar_core.controls import Controls
 from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
 from avatar_core.data.nerf_blendshape import HeadFolder
+from avatar_core.data.people.capture import write_people
 
 from .blender import StudioError, run_script
 from .cameras import camera_ring
 from .character import default_character
 from .head import head_film, write_film
-from .motion import posed_points
+from .motion import MIDDLE, posed_points
+from .people import BACKGROUND, SKELETON, Occluder, make_occluders, make_recording
 from .subject import Subject, file_subject, studio_subject
 
 CLIPS = ("walk", "wave", "raise_arms", "twist_bend", "squat", "jump")
-_LIMITS = {"cameras": (1, 1000), "frames": (1, 100_000), "resolution": (8, 8192), "samples": (1, 65536)}
+_LIMITS = {
+    "cameras": (1, 1000),
+    "frames": (1, 100_000),
+    "resolution": (8, 8192),
+    "samples": (1, 65536),
+    "people": (0, 1000),
+    "occluders": (0, 1000),
+}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -37,6 +46,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     own = parser.add_argument_group("the studio's own character (default)")
     own.add_argument("--motion", default=",".join(CLIPS), help="clips, separated by commas (default: all)")
     own.add_argument("--head", action="store_true", help="a film of its head instead, in NeRFBlendShape's layout")
+    own.add_argument("--people", type=int, default=0, metavar="N", help="N people with joints, a capture for each")
+    own.add_argument("--occluders", type=int, default=0, metavar="N", help="boxes that stand before --people")
     own.add_argument("--seed", type=int, default=0, help="of the variation of its poses")
     own.add_argument("--save-blend", type=Path, metavar="FILE", help="also write the scene as a .blend file")
     rigged = parser.add_argument_group("a character of yours, in its own animation")
@@ -50,29 +61,55 @@ def run(arguments: Namespace) -> int:
     for name, (low, high) in _LIMITS.items():
         if not low <= getattr(arguments, name) <= high:
             raise StudioError(f"--{name} must be {low} to {high}, got {getattr(arguments, name)}")
-    if arguments.head:
+    if arguments.head and not arguments.people:
         return _head(arguments)
-    work = (arguments.output / ".studio").resolve()
+    if arguments.people:
+        return _people(arguments)
+    _shoot(arguments, arguments.output)
+    return 0
+
+
+def _shoot(arguments: Namespace, output: Path, person: int = 0) -> Capture:
+    """A capture of one subject, rendered to its end. person: which one, of several."""
+    work = (output / ".studio").resolve()
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StudioError(f"{arguments.output} cannot be written: {error.strerror or error}") from error
+        raise StudioError(f"{output} cannot be written: {error.strerror or error}") from error
     try:
-        subject = _subject(arguments, work)
+        subject = _subject(arguments, work, person)
         for warning in subject.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        capture = _start(arguments, subject)
+        capture = _start(arguments, subject, output)
         missing = capture.missing()
         job = _job(arguments, subject, capture, missing)
         if missing or job["save_blend"]:
             run_script("render.py", job, arguments.blender, work, len(missing))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        for left in arguments.output.glob("images/*/.*.part.png"):
+        for left in output.glob("images/*/.*.part.png"):
             left.unlink(missing_ok=True)
-    Capture.open(arguments.output)
-    print(f"{arguments.output}: {len(capture.cameras)} cameras x {len(capture.frames)} frames")
+    print(f"{output}: {len(capture.cameras)} cameras x {len(capture.frames)} frames")
+    return Capture.open(output)
+
+
+def _people(arguments: Namespace) -> int:
+    """The last one, of two or more, is held out."""
+    if arguments.blend is not None or arguments.head:
+        raise StudioError("--people are the studio's own; make captures of --blend and --head apart")
+    recordings = []
+    for person in range(arguments.people):
+        name = f"person_{person:02d}"
+        capture = _shoot(arguments, arguments.output / name, person)
+        split = "test" if 0 < person == arguments.people - 1 else "train"
+        recordings.append(make_recording(capture, name, split, _occluders(arguments, person)))
+    write_people(arguments.output, "studio people", "CC0-1.0", SKELETON, BACKGROUND, recordings)
+    print(f"{arguments.output}: {arguments.people} people")
     return 0
+
+
+def _occluders(arguments: Namespace, person: int) -> list[Occluder]:
+    return make_occluders(arguments.occluders, np.array([0, MIDDLE, 0]), arguments.seed + person)
 
 
 def _head(arguments: Namespace) -> int:
@@ -89,23 +126,25 @@ def _head(arguments: Namespace) -> int:
     return 0
 
 
-def _subject(arguments: Namespace, work: Path) -> Subject:
+def _subject(arguments: Namespace, work: Path, person: int) -> Subject:
     if arguments.blend is None:
-        clips = tuple(arguments.motion.split(","))
-        return studio_subject(work, clips, arguments.frames, arguments.seed, arguments.resolution)
+        clips, seed = tuple(arguments.motion.split(",")), arguments.seed + person
+        subject = studio_subject(work, clips, arguments.frames, seed, arguments.resolution, person)
+        boxes = [box.to_dict() for box in _occluders(arguments, person)] if arguments.people else []
+        return replace(subject, scene={**subject.scene, "occluders": boxes})
     if not arguments.blend.is_file():
         raise StudioError(f"--blend {arguments.blend} is no file")
     return file_subject(work, arguments.blend, arguments.armature, arguments.mesh, arguments.frames, arguments.blender)
 
 
-def _start(arguments: Namespace, subject: Subject) -> Capture:
+def _start(arguments: Namespace, subject: Subject, output: Path) -> Capture:
     """The capture in the output folder, new or as it was left."""
     points = posed_points(subject.body, subject.poses).reshape(-1, 3)
     extent = float(np.ptp(subject.body.vertices, axis=0).max())
     cameras, held_out = camera_ring(points, extent, arguments.cameras, arguments.resolution)
     poses = subject.poses
     return Capture.create(
-        arguments.output,
+        output,
         name=subject.name,
         licence=subject.licence,
         fps=subject.fps,

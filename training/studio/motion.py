@@ -28,7 +28,7 @@ _JITTER = {  # degrees of random turn per axis, by the joint's name without its 
     "wrist": 10.0,
     "hand": 8.0,
 }
-_MIDDLE = 0.85  # metres: height at which every pose has its middle
+MIDDLE = 0.85  # metres: height at which every pose has its middle
 _POINTS = 1900  # vertices that stand for all where only the extent of a pose matters
 _LOOK = (12.0, 22.0, 7.0)  # degrees: largest nod, turn and tilt of the neck, and again of the head
 
@@ -89,5 +89,5 @@ def centred(body: Body, poses: Poses) -> Poses:
     tallest one is close to all of them. There is no floor in the pictures."""
     height = posed_points(body, poses)[:, :, 1]
     transl = poses.transl.copy()
-    transl[:, 1] += _MIDDLE - (height.max(1) + height.min(1)) / 2
+    transl[:, 1] += MIDDLE - (height.max(1) + height.min(1)) / 2
     return replace(poses, transl=transl)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import bpy
 
 from training.studio.rigged import StudioFailure, clear_stage, find_character, open_file
-from training.studio.scene import add_camera, build_character, set_up_light, set_up_render
+from training.studio.scene import add_camera, add_occluder, build_character, set_up_light, set_up_render
 from training.studio.script import run_job, tell
 
 
@@ -27,6 +27,8 @@ def main(job: dict[str, Any]) -> None:
     else:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         build_character(Path(job["character"]))
+        for box in job["occluders"]:
+            add_occluder(bpy.context.scene, box["centre"], box["half"])
     scene = bpy.context.scene
     if not job["keep_light"]:
         set_up_light(scene)

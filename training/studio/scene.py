@@ -78,6 +78,20 @@ def add_camera(scene: bpy.types.Scene, name: str, camera: dict[str, Any]) -> bpy
     return placed
 
 
+def add_occluder(scene: bpy.types.Scene, centre: list[float], half: list[float]) -> None:
+    """A box, in our axes, that is as transparent as the background and hides what is behind it."""
+    corners = [Vector((x, y, z)) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
+    sides = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
+    mesh = bpy.data.meshes.new("occluder")
+    mesh.from_pydata([corner * Vector(half) + Vector(centre) for corner in corners], [], sides)
+    box = bpy.data.objects.new("occluder", mesh)
+    box.matrix_world = _UP
+    box.is_holdout = True
+    for ray in ("diffuse", "glossy", "transmission", "shadow"):
+        setattr(box, f"visible_{ray}", False)
+    scene.collection.objects.link(box)
+
+
 def build_character(folder: Path) -> bpy.types.Object:
     """The character that `package.write_character` left in `folder`, keyed over its frames; its armature."""
     with np.load(folder / "character.npz") as archive:

@@ -15,6 +15,7 @@ from .blender import run_script
 from .character import default_character
 from .motion import Poses, centred, held_out, sample_poses
 from .package import write_character
+from .people import make_person
 
 _NEAREST, _SPREAD = 64, 64  # vertices that a joint is tied to: the closest ones, and some from all over
 _FPS = 30.0  # of the studio's own clips
@@ -34,9 +35,11 @@ class Subject:
     warnings: tuple[str, ...] = ()
 
 
-def studio_subject(folder: Path, clips: tuple[str, ...], frames: int, seed: int, resolution: int) -> Subject:
-    """The dressed default character; what Blender needs to build it goes into `folder`."""
-    character = default_character(512 if resolution <= 512 else 1024)
+def studio_subject(
+    folder: Path, clips: tuple[str, ...], frames: int, seed: int, resolution: int, person: int = 0
+) -> Subject:
+    """The dressed default character, or another person; what Blender needs to build it goes into `folder`."""
+    character = make_person(default_character(512 if resolution <= 512 else 1024), person)
     poses = centred(character.body, sample_poses(character.body, clips, frames, seed))
     write_character(folder, character, poses)
     scene = {"blend": None, "character": str(folder)}
