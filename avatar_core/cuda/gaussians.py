@@ -94,6 +94,13 @@ def published_background(plane: Tensor, centres: Tensor, axes: Tensor, widths: T
     return HALF * scale.sqrt() / (1 + farthest**4)
 
 
+def gaussian_integrals(plane: Tensor, centres: Tensor, axes: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+    """Of rays [N, 2] and limbs, whatever the backend: integrals of the densities [N, M], not weighed by nearness, and
+    planar depths of their peaks [N, M]; differentiable."""
+    weight, depth, squared, _ = _terms(plane, centres, *_shape(axes), widths)
+    return weight * (1 + (squared[:, None] * depth * depth) ** 2), depth
+
+
 def _shape(axes: Tensor) -> tuple[Tensor, Tensor]:
     """Unit axes [M, 3] and lengths [M]; an axis of no length points along x."""
     square = (axes * axes).sum(1)

@@ -52,3 +52,8 @@ def nerf_blendshape_reference() -> Reference:
 @pytest.fixture(scope="session")
 def gdna_reference() -> Reference:
     return load_reference("gdna")
+
+
+@pytest.fixture(scope="session")
+def human_view_synthesis_reference() -> Reference:
+    return load_reference("hvs")

@@ -51,3 +51,23 @@ def nerf_blendshape_density(output: np.ndarray) -> np.ndarray:
     """The row that gives density, of the initial output matrix [outputs, width] of the density network: one that has
     no mean on the recorded points, and large."""
     return output[9] * np.float32(8192)
+
+
+def human_view_synthesis(name: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
+    """float32; `name` without a leading "model."."""
+    if name.endswith("initialised"):
+        return np.array(True)
+    z = _normal(name + salt, shape).astype(np.float32)
+    if name.endswith("ema.average"):
+        x = 0.75 + 0.5 * np.abs(z)
+    elif name.endswith("bias"):
+        x = 1 + 0.05 * z if name.endswith("c.linear.bias") else 0.05 * z
+    elif len(shape) == 1:
+        x = 1 + 0.1 * z
+    elif name.startswith("r2i.") or (name.startswith("layers.") and ".c." in name):
+        x = z
+    elif name == "p2p.layers.3.weight":
+        x = 0.3 * z / np.sqrt(shape[1])
+    else:
+        x = z * np.sqrt(2 / np.prod(shape[1:]))
+    return np.asarray(x, np.float32)

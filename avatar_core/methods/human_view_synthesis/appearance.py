@@ -1,0 +1,73 @@
+"""Image to appearance: a vector for every limb from one picture, by a ResNet-50 with group normalisation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+_STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # channels, blocks, stride
+_EXPANSION = 4
+_GROUPS = 32
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+
+
+class AppearanceEncoder(nn.Module):
+    """Modules are named as in the published checkpoints."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, limbs: int, features: int) -> None:
+        super().__init__()
+        self.limbs, self.features = limbs, features
+        stages, inputs = [], 64
+        for channels, blocks, stride in _STAGES:
+            first = _Bottleneck(inputs, channels, stride)
+            inputs = _EXPANSION * channels
+            stages.append(nn.Sequential(first, *(_Bottleneck(inputs, channels, 1) for _ in range(blocks - 1))))
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
+            nn.GroupNorm(_GROUPS, 64),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+            *stages,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(inputs, limbs * features),
+        )
+        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0, math.sqrt(2 / (module.kernel_size[0] ** 2 * module.out_channels)))
+            elif isinstance(module, _Bottleneck):
+                nn.init.zeros_(module.bn3.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] display sRGB in [0, 1] to [B, M, A]."""
+        return self.layers((images - self.mean) / self.std).view(len(images), self.limbs, self.features)
+
+
+class _Bottleneck(nn.Module):
+    """The stride is in the 3x3 convolution; layers named bn normalise groups."""
+
+    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+        super().__init__()
+        outputs = _EXPANSION * channels
+        self.conv1 = nn.Conv2d(inputs, channels, 1, bias=False)
+        self.bn1 = nn.GroupNorm(_GROUPS, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.GroupNorm(_GROUPS, channels)
+        self.conv3 = nn.Conv2d(channels, outputs, 1, bias=False)
+        self.bn3 = nn.GroupNorm(_GROUPS, outputs)
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            conv = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+            self.downsample = nn.Sequential(conv, nn.GroupNorm(_GROUPS, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.bn1(self.conv1(x)))
+        y = torch.relu(self.bn2(self.conv2(y)))
+        return torch.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))

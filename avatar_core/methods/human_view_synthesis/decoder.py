@@ -1,0 +1,102 @@
+"""Latent image to picture: a U-Net of convolutions that the person's appearance modulates."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .layers import ModulatedConv, SecondMomentNorm, activate, blur
+
+DEPTH = 4  # halvings; sides of latent images are multiples of 2^4
+_WIDEST = 3  # doublings of the channels
+_MIDDLE = 2
+_BLUR = 5
+
+
+class StyledLayer(nn.Module):
+    """[blur] - second-moment norm - modulated convolution - [blur] - leaky ReLU."""
+
+    def __init__(
+        self,
+        style: int,
+        inputs: int,
+        outputs: int,
+        size: int = 3,
+        stride: int = 1,
+        up: bool = False,
+        last: bool = False,
+    ) -> None:
+        """last: without demodulation and activation."""
+        super().__init__()
+        self.n = SecondMomentNorm(inputs)
+        self.c = ModulatedConv(style, inputs, outputs, size, stride, up, plain=last)
+        self.down, self.up, self.last = stride == 2, up, last
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        y = self.c(self.n(blur(x, _BLUR) if self.down else x), style)
+        y = blur(y, _BLUR) if self.up else y
+        return y if self.last else activate(y)
+
+
+class Decoder(nn.Module):
+    """Modules are named as in the published checkpoints.
+
+    style: values of an appearance, limbs by features. latent: channels of the latent image. base: channels of the
+    first layers. enlarge: how often the picture is doubled after the U-Net. outputs: 3 colours, or 4 with alpha.
+    """
+
+    def __init__(self, style: int, latent: int = 16, base: int = 64, enlarge: int = 0, outputs: int = 3) -> None:
+        super().__init__()
+        self.outputs, self.enlarge = outputs, enlarge
+        widths = [base << min(level, _WIDEST) for level in range(DEPTH + 1)]
+
+        def layer(inputs: int, outs: int, **options: Any) -> StyledLayer:
+            return StyledLayer(style, inputs, outs, **options)
+
+        self.in_block = nn.ModuleList([layer(latent, latent), layer(latent, base)])
+        self.down_blocks = nn.ModuleList(
+            nn.ModuleList([layer(a, a, stride=2), layer(a, b)]) for a, b in itertools.pairwise(widths)
+        )
+        top = widths[-1]
+        self.mid_blocks = nn.ModuleList(nn.ModuleList([layer(top, top), layer(top, top)]) for _ in range(_MIDDLE))
+        up = list(zip(widths[:0:-1], widths[-2::-1]))
+        self.up_blocks = nn.ModuleList(nn.ModuleList([layer(a, b, up=True)]) for a, b in up)
+        self.merge_blocks = nn.ModuleList(nn.ModuleList([layer(2 * b, b)]) for _, b in up)
+        outer = [base >> min(level, _WIDEST) for level in range(enlarge + 1)]
+        self.outer_blocks = nn.ModuleList(
+            nn.ModuleList([layer(a, b, up=True), layer(b, b)]) for a, b in itertools.pairwise(outer)
+        )
+        self.out_block = nn.ModuleList([layer(outer[-1], outputs, size=1, last=True)])
+
+    def forward(self, latent: Tensor, style: Tensor) -> Tensor:
+        """latent: [B, C, H, W]. style: [B, S]. [B, 3 or 4, H', W'], about 0 to 1, not clamped: display sRGB, and alpha
+        where there are four. Raises ValueError for sides that are no multiples of 16."""
+        return network(self, latent, lambda layer, x: layer(x, style))
+
+
+def network(decoder: nn.Module, latent: Tensor, run) -> Tensor:  # type: ignore[no-untyped-def]
+    """The picture when `run(layer, x)` is what a layer gives: how layers are connected, whatever they are made of."""
+    if latent.shape[2] % (1 << DEPTH) or latent.shape[3] % (1 << DEPTH):
+        raise ValueError(f"sides of latent images are multiples of {1 << DEPTH}, got {tuple(latent.shape[2:])}")
+
+    def through(block, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        for layer in block:
+            x = run(layer, x)
+        return x
+
+    x = through(decoder.in_block, latent)
+    skips = []
+    for block in decoder.down_blocks:  # type: ignore[union-attr]
+        skips.append(x)
+        x = through(block, x)
+    for block in decoder.mid_blocks:  # type: ignore[union-attr]
+        x = (x + through(block, x)) / math.sqrt(2)
+    for up, merge in zip(decoder.up_blocks, decoder.merge_blocks):  # type: ignore[arg-type]
+        x = through(merge, torch.cat([through(up, x), skips.pop()], 1))
+    for block in decoder.outer_blocks:  # type: ignore[union-attr]
+        x = through(block, x)
+    return (through(decoder.out_block, x) + 1) / 2
