@@ -17,6 +17,8 @@ COMMANDS = {
     ),
     "capture": ("training.studio.cli", "render a rigged character into training pictures"),
     "textures": ("training.textures", "make texture and normal maps of the body from a capture"),
+    "scans": ("training.scans.cli", "make scans of people who never were, in THuman2.0's layout"),
+    "prepare": ("training.scans.prepare_cli", "turn scans and SMPL parameters into a capture for gDNA"),
     "train": ("training.cli", "train an actor from a capture"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
     "render": ("avatar_core.commands.render", "render an actor outside of Blender"),

@@ -142,14 +142,7 @@ class Capture:
 
     def image(self, camera: int, frame: int) -> np.ndarray:
         """[H, W, 4] uint8: display sRGB with straight alpha, row 0 at the top. Raises CaptureError."""
-        path, view = self.image_path(camera, frame), self.cameras[camera].camera
-        try:
-            with Image.open(path) as picture:
-                if picture.mode != "RGBA" or picture.size != (view.width, view.height):
-                    raise CaptureError(f"{path} {_wrong_kind(picture, view)}")
-                return np.asarray(picture)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise CaptureError(f"{path} cannot be read: {error}") from error
+        return read_picture(self.image_path(camera, frame), self.cameras[camera].camera)
 
     def image_problem(self, camera: int, frame: int) -> str | None:
         """What is wrong with a picture, to be put behind its path; None when it is whole."""
@@ -236,6 +229,17 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_picture(path: Path, view: Camera) -> np.ndarray:
+    """[H, W, 4] uint8 of a PNG file as large as `view` says. Raises CaptureError."""
+    try:
+        with Image.open(path) as picture:
+            if picture.mode != "RGBA" or picture.size != (view.width, view.height):
+                raise CaptureError(f"{path} {_wrong_kind(picture, view)}")
+            return np.asarray(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise CaptureError(f"{path} cannot be read: {error}") from error
 
 
 def _read_json(path: Path) -> Any:

@@ -14,6 +14,7 @@ from ..camera import Camera
 from ..controls import Controls, ControlSchema
 from .capture import Capture, CaptureCamera, CaptureFrame
 from .nerf_blendshape import Box, HeadFolder
+from .scans import ScanCapture
 
 _HELD_OUT, _SHARE = 500, 10  # frames at the end, at most one in ten
 _RADIUS = 0.12  # metres, of the stand-in
@@ -83,8 +84,10 @@ def head_controls(camera: Camera, expression: np.ndarray) -> Controls:
 
 
 def open_capture(folder: Path | str, start: int | None = None) -> Capture:
-    """A capture, or a tracked head. Raises AvatarError."""
+    """A capture, scans, or a tracked head. Raises AvatarError."""
     folder = Path(folder)
     if (folder / "transforms.json").exists() and not (folder / "capture.json").exists():
         return HeadCapture.open(folder, start)
+    if (folder / "scans").is_dir():
+        return ScanCapture.open(folder)
     return Capture.open(folder)
