@@ -25,11 +25,12 @@ def rotations(pose: Tensor, backend: str) -> Tensor:
 def chains(pose: Tensor, joints: Tensor, parents: tuple[int, ...], transl: Tensor, backend: str) -> Tensor:
     """pose, joints: [B, J, 3]; parents: J, root -1; transl: [B, 3] -> transforms [B, J, 4, 4]. Raises ValueError for a
     parent that does not come before its child, or another number of parents."""
-    return _Chains.apply(pose, joints, transl, _indices(parents, pose.shape[1], pose.device), backend)
+    return _Chains.apply(pose, joints, transl, parent_indices(parents, pose.shape[1], pose.device), backend)
 
 
 @lru_cache(maxsize=64)
-def _indices(parents: tuple[int, ...], count: int, device: torch.device) -> Tensor:
+def parent_indices(parents: tuple[int, ...], count: int, device: torch.device) -> Tensor:
+    """[count] int32 for the kernels. Raises ValueError for parents that are no tree, as of `chains`."""
     if len(parents) != count or any(not -1 <= parent < joint for joint, parent in enumerate(parents)):
         raise ValueError(f"parents must be -1 (root) or an earlier joint for each of {count} joints, got {parents}")
     with torch.inference_mode(False):  # the tensor outlives this call

@@ -51,7 +51,7 @@ def skin_points(
     [V, K] with the joints [V, K] int32 that they belong to. features: [..., F], how much of each of the correctives is
     added to the points. Leading sides are broadcast. Raises ValueError. float32 by the kernels, else the reference.
     """
-    backend = _check(points, weights, transforms, joints, correctives, features)
+    backend = check(points, weights, transforms, joints, correctives, features)
     if backend == "reference" or points.dtype != torch.float32:
         return skin_points_reference(points, weights, transforms, joints, correctives, features)
     return _apply("skin_points", backend, points, weights, transforms, joints, correctives, features)
@@ -66,7 +66,7 @@ def skin_points_reference(
     features: Tensor | None = None,
 ) -> Tensor:
     """The definition, for any float type and device."""
-    _check(points, weights, transforms, joints, correctives, features)
+    check(points, weights, transforms, joints, correctives, features)
     if correctives is not None and features is not None:
         points = points + torch.einsum("vdf,...f->...vd", correctives.unpack().to(points), features)
     matrix = blend(weights, transforms, joints)
@@ -86,7 +86,7 @@ def unskin_points(points: Tensor, weights: Tensor, transforms: Tensor, joints: T
     Where opposite rotations cancel, the 3x3 part B has no inverse; there the damped least squares
     x = (B^T B + e I)^-1 B^T (x' - t) keep the answer finite, and near the joint.
     """
-    backend = _check(points, weights, transforms, joints, None, None)
+    backend = check(points, weights, transforms, joints, None, None)
     if backend == "reference" or points.dtype != torch.float32:
         return unskin_points_reference(points, weights, transforms, joints)
     return _apply("skin_unpoints", backend, points, weights, transforms, joints)
@@ -96,7 +96,7 @@ def unskin_points_reference(
     points: Tensor, weights: Tensor, transforms: Tensor, joints: Tensor | None = None
 ) -> Tensor:
     """The definition, for any float type and device."""
-    _check(points, weights, transforms, joints, None, None)
+    check(points, weights, transforms, joints, None, None)
     matrix = blend(weights, transforms, joints)
     linear, shifted = matrix[..., :3, :3], points - matrix[..., :3, 3]
     eye = torch.eye(3).to(linear)
@@ -157,7 +157,7 @@ class _Sizes(NamedTuple):
     feature_count: int
 
 
-class _Inputs(ctypes.Structure):
+class Inputs(ctypes.Structure):
     """Skin in skin.h."""
 
     _fields_ = (
@@ -167,14 +167,15 @@ class _Inputs(ctypes.Structure):
     )
 
 
-def _inputs(
+def describe(
     points: Tensor,
     weights: Tensor,
     transforms: Tensor,
     coefficients: Tensor | None,
     joints: Tensor | None,
     correctives: Correctives | None,
-) -> tuple[_Inputs, _Sizes]:
+) -> tuple[Inputs, _Sizes]:
+    """What the kernels read; the tensors must be contiguous, and outlive it."""
     moved = correctives is not None and coefficients is not None
     vertices = points.shape[-2]
     sizes = _Sizes(
@@ -187,7 +188,7 @@ def _inputs(
     )
     packed = (correctives.values, correctives.features, correctives.first) if moved and correctives else (None,) * 3
     tensors = points, weights, joints, transforms, *packed, coefficients
-    return _Inputs(*(None if tensor is None else tensor.data_ptr() for tensor in tensors), *sizes), sizes
+    return Inputs(*(None if tensor is None else tensor.data_ptr() for tensor in tensors), *sizes), sizes
 
 
 class _Skin(torch.autograd.Function):
@@ -196,7 +197,7 @@ class _Skin(torch.autograd.Function):
         points, weights, transforms = (tensor.contiguous() for tensor in (points, weights, transforms))
         coefficients = None if coefficients is None else coefficients.contiguous()
         joints = None if joints is None else joints.contiguous()
-        inputs, sizes = _inputs(points, weights, transforms, coefficients, joints, correctives)
+        inputs, sizes = describe(points, weights, transforms, coefficients, joints, correctives)
         out = points.new_empty(sizes.bodies, sizes.vertices, 3)
         blocks = -(-sizes.vertices // BLOCK)
         if backend == "cuda":
@@ -214,7 +215,7 @@ class _Skin(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         points, weights, transforms, coefficients, joints = ctx.saved_tensors
-        inputs, sizes = _inputs(points, weights, transforms, coefficients, joints, ctx.correctives)
+        inputs, sizes = describe(points, weights, transforms, coefficients, joints, ctx.correctives)
         grad, blocks = grad.contiguous(), -(-sizes.vertices // BLOCK)
         parts = 1 if ctx.backend == "cuda" else max(1, min(blocks, max(2, _SUMS // max(1, sizes.bodies))))
         lanes = 1 if ctx.backend == "cuda" else _LANES
@@ -240,7 +241,7 @@ class _Skin(torch.autograd.Function):
         return grad_points, grad_weights, grad_transforms.sum(0), summed, None, None, None, None
 
 
-def _check(
+def check(
     points: Tensor,
     weights: Tensor,
     transforms: Tensor,
@@ -248,7 +249,7 @@ def _check(
     correctives: Correctives | None,
     features: Tensor | None,
 ) -> str:
-    """The backend."""
+    """The backend for arguments of `skin_points`; raises ValueError for those that it would refuse."""
     if points.dim() < 2 or points.shape[-1] != 3:
         raise ValueError(f"points must be [..., V, 3], got {tuple(points.shape)}")
     if transforms.dim() < 3 or transforms.shape[-2:] != (4, 4):

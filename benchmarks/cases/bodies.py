@@ -25,6 +25,7 @@ from avatar_core.body import load_body
 from avatar_core.body.joints import SMPL_PARENTS
 from avatar_core.body.kinematics import relative_transforms
 from avatar_core.body.pose_offsets import pose_features
+from avatar_core.cuda.body_frame import ShapedBody
 from avatar_core.cuda.correctives import Correctives
 from avatar_core.cuda.skin import skin_points, sparse_weights, unskin_points, unskin_points_reference
 from benchmarks.timing import Case
@@ -51,25 +52,23 @@ def cases() -> Iterator[Case]:
     correctives = Correctives.pack(torch.from_numpy(data["posedirs"]).float())
     basis = shapes.flatten(0, 1).T.contiguous()  # [10, 3 V]
 
-    def posed(pose: Tensor, shaped: Tensor, centres: Tensor) -> Tensor:
-        transforms = relative_transforms(pose, centres, SMPL_PARENTS)
-        return skin_points(shaped, weights, transforms, joints, correctives, pose_features(pose))
-
     def batch(pose: Tensor, betas: Tensor) -> Tensor:
         shaped = rest + (betas @ basis).view(len(betas), -1, 3)
-        return posed(pose, shaped, regressor @ shaped)
+        transforms = relative_transforms(pose, regressor @ shaped, SMPL_PARENTS)
+        return skin_points(shaped, weights, transforms, joints, correctives, pose_features(pose))
 
     def to_pose(pose: Tensor, betas: Tensor) -> None:
         batch(pose.clone().requires_grad_(), betas).square().sum().backward()
 
     pose, _ = _controls(1)
     centres = regressor @ rest
+    body = ShapedBody(rest, centres, SMPL_PARENTS, weights, joints, correctives)
     with tempfile.TemporaryDirectory() as folder:
         model, remote = _smplx(Path(folder), data), _body_models(Path(folder), data, pose)
         yield Case(
             "body, a frame",
             f"{_VERTICES} vertices",
-            partial(_without_gradients, posed, pose[0], rest, centres),
+            partial(body.posed, pose[0]),
             {**({"smplx": partial(model, *_controls(1), False)} if model else {}), **remote},
             {**({"smplx": 8.0} if model else {}), **{name: 3.0 for name in remote}},
             0.5,

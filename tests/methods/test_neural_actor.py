@@ -55,10 +55,13 @@ def test_pose_is_undone(actor: Actor, controls: Controls) -> None:
 
 
 def test_the_proxy_is_the_body_that_is_rendered(actor: Actor, controls: Controls) -> None:
+    """Also when the shape changes between frames, or is changed in place."""
     shaped = replace(controls, betas=np.linspace(-1, 1, len(controls.betas)).astype(np.float32))
-    proxy, faces = actor.proxy_mesh(shaped)
-    np.testing.assert_allclose(proxy, actor._model.pose(shaped).vertices, atol=1e-5)
-    np.testing.assert_array_equal(faces, actor.body.faces)
+    for wanted in (controls, shaped, controls, shaped):
+        proxy, faces = actor.proxy_mesh(wanted)
+        np.testing.assert_allclose(proxy, actor._model.pose(wanted).vertices, atol=1e-5)
+        np.testing.assert_array_equal(faces, actor.body.faces)
+        shaped.betas[0] += 1
 
 
 def test_depth_lies_on_the_body(actor: Actor, controls: Controls, front_camera: Camera) -> None:
