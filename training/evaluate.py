@@ -14,9 +14,10 @@ from avatar_core.actor import QUALITIES, Actor
 from avatar_core.data.capture import Capture
 from avatar_core.data.head_capture import open_capture
 from avatar_core.errors import AvatarError
-from avatar_core.frame import Frame, linear_to_srgb, srgb_to_linear
+from avatar_core.frame import Frame, linear_to_srgb, srgb_to_linear, write_image
 from avatar_core.methods.neural_actor.paper.training import Lessons
 
+from .lpips import LPIPS, SMALLEST
 from .metrics import mask_box, psnr, ssim
 
 
@@ -40,18 +41,28 @@ class Evaluation:
         return {name: {key: round(value, 3) for key, value in row.items()} for name, row in self.sets.items()}
 
 
-def evaluate(actor: Actor, capture: Capture, pictures: int, quality: str) -> Evaluation:
-    """Renders at most `pictures` of each set, evenly spread. Raises AvatarError when nothing is held out."""
+def evaluate(
+    actor: Actor,
+    capture: Capture,
+    pictures: int,
+    quality: str,
+    lpips: LPIPS | None = None,
+    save: Path | None = None,
+) -> Evaluation:
+    """Renders at most `pictures` of each set, evenly spread. save: the folder where each set's captured and rendered
+    pictures go. Raises AvatarError when nothing is held out."""
     held_out = [i for i, camera in enumerate(capture.cameras) if camera.split == "test"]
     cameras = held_out or list(range(len(capture.cameras)))
     sets: dict[str, dict[str, float]] = {}
     for name, split in (("novel_view", "train"), ("novel_pose", "test"))[0 if held_out else 1 :]:
         pairs = [(c, f) for f, frame in enumerate(capture.frames) if frame.split == split for c in cameras]
         chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, pictures).astype(int))] if pairs else []
-        rows = [
-            _measure(*rendered_pair(actor, capture, c, f, quality)) for c, f in tqdm(chosen, desc=name, unit="picture")
-        ]
-        rows = [row for row in rows if row]
+        rows = []
+        for camera, frame in tqdm(chosen, desc=name, unit="picture"):
+            truth, rendered = rendered_pair(actor, capture, camera, frame, quality)
+            if save is not None:
+                _save(save / name, f"{capture.cameras[camera].name}_{frame:06d}.png", truth, rendered)
+            rows += _measure(truth, rendered, lpips)
         if rows:
             sets[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} | {"pictures": len(rows)}
     if not sets:
@@ -96,13 +107,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("capture", type=Path, help="folder of the capture")
     parser.add_argument("--pictures", type=int, default=24, help="pictures of each held-out set (default 24)")
     parser.add_argument("--quality", choices=QUALITIES, default="final")
+    parser.add_argument("--lpips", type=Path, metavar="FILE", help="weights of LPIPS, to measure that as well")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="also write the captured and rendered pictures")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
 
 
 def run(arguments: Namespace) -> int:
-    result = evaluate(
-        Actor.load(arguments.actor), open_capture(arguments.capture), arguments.pictures, arguments.quality
-    ).summary()
+    if arguments.pictures < 1:
+        raise AvatarError(f"--pictures must be at least 1, got {arguments.pictures}")
+    lpips = None if arguments.lpips is None else LPIPS(arguments.lpips)
+    actor, capture = Actor.load(arguments.actor), open_capture(arguments.capture)
+    result = evaluate(actor, capture, arguments.pictures, arguments.quality, lpips, arguments.save).summary()
     for name, row in result.items():
         print(f"{name}: " + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     if arguments.json is not None:
@@ -114,13 +129,20 @@ def _on_white(frame: Frame) -> Picture:
     return Picture(np.clip(linear_to_srgb(frame.over(np.ones(3))), 0, 1).astype(np.float32), frame.rgba[..., 3])
 
 
-def _measure(truth: Picture, rendered: Picture) -> dict[str, float]:
-    box = mask_box(truth.alpha)
-    if box is None:
-        return {}
+def _save(folder: Path, name: str, truth: Picture, rendered: Picture) -> None:
+    for kind, picture in (("captured", truth), ("rendered", rendered)):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        write_image(folder / kind / name, np.round(picture.rgb * 255).astype(np.uint8))
+
+
+def _measure(truth: Picture, rendered: Picture, lpips: LPIPS | None) -> list[dict[str, float]]:
+    """One row, none for a picture that nobody is in."""
+    box, window = mask_box(truth.alpha), mask_box(truth.alpha, SMALLEST)
+    if box is None or window is None:
+        return []
     person = truth.alpha > 0.5
     union = person | (rendered.alpha > 0.5)
-    return {
+    row = {
         "psnr": psnr(truth.rgb, rendered.rgb),
         "ssim": ssim(truth.rgb, rendered.rgb),
         "box_psnr": psnr(truth.rgb[box], rendered.rgb[box]),
@@ -128,3 +150,9 @@ def _measure(truth: Picture, rendered: Picture) -> dict[str, float]:
         "person_psnr": psnr(truth.rgb[person], rendered.rgb[person]),
         "mask_iou": float((person & (rendered.alpha > 0.5)).sum() / union.sum()),
     }
+    if lpips is not None:
+        row |= {
+            "lpips": lpips(truth.rgb, rendered.rgb),
+            "box_lpips": lpips(truth.rgb[window], rendered.rgb[window]),
+        }
+    return [row]

@@ -29,9 +29,17 @@ def ssim(one: np.ndarray, two: np.ndarray) -> float:
     return float(score.mean())
 
 
-def mask_box(alpha: np.ndarray) -> tuple[slice, slice] | None:
-    """Rows and columns of the smallest box around alpha > 0.5 ([H, W]); None for an empty mask."""
+def mask_box(alpha: np.ndarray, least: int = 1) -> tuple[slice, slice] | None:
+    """Rows and columns of the smallest box around alpha > 0.5 ([H, W]), grown to `least` pixels a side where the
+    picture has them; None for an empty mask."""
     rows, columns = np.nonzero(alpha > 0.5)
     if rows.size == 0:
         return None
-    return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+    return _span(rows, least, alpha.shape[0]), _span(columns, least, alpha.shape[1])
+
+
+def _span(places: np.ndarray, least: int, size: int) -> slice:
+    first, last = int(places.min()), int(places.max()) + 1
+    first = max(0, min(first, (first + last - least) // 2))
+    last = min(size, max(last, first + least))
+    return slice(max(0, min(first, last - least)), last)

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from avatar_core.errors import AvatarError
+from .network_files import read_tensors, take
 
 _CONVOLUTIONS = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256), 14: (256, 256)}
 _COMPARED = (2, 7, 14)  # after whose ReLU features are compared: relu1_2, relu2_2, relu3_3
 _POOLED = (5, 10)  # convolutions with a pooling before them
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, display sRGB
-_MAX_BYTES = 1 << 30
 SMALLEST = 16  # pixels a side of a picture
 
 
@@ -28,12 +27,13 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
-        state = _read(weights)
+        state = read_tensors(weights, "torchvision's vgg16 state dict")
         self.layers = nn.ModuleDict()
         for number, (inputs, outputs) in _CONVOLUTIONS.items():
             layer = nn.Conv2d(inputs, outputs, 3, padding=1)
             for name, parameter in layer.named_parameters():
-                parameter.data = _tensor(state, f"{number}.{name}", tuple(parameter.shape), weights)
+                names = f"features.{number}.{name}", f"{number}.{name}"  # the second where the classifier was left out
+                parameter.data = take(state, names, tuple(parameter.shape), weights)
             self.layers[str(number)] = layer
         self.requires_grad_(False)
 
@@ -51,36 +51,3 @@ class PerceptualLoss(nn.Module):
                 one, other = normalize(x, dim=1)
                 total = total + (one - other).square().sum(0).mean()
         return total
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """Tensors by name."""
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise AvatarError(f"{path} is larger than any weights of VGG-16")
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except AvatarError:
-        raise
-    except OSError as error:
-        raise AvatarError(
-            f"{path}, weights of the perceptual loss, cannot be read ({error.strerror or error}); "
-            "save torchvision's vgg16 state dict there, or leave 'perceptual' out"
-        ) from error
-    except Exception as error:  # torch and safetensors raise many kinds for foreign and damaged files
-        raise AvatarError(f"{path} holds no tensors by name that are safe to read; save a plain state dict") from error
-    if not isinstance(state, dict):
-        raise AvatarError(f"{path} holds no tensors by name; save a plain state dict")
-    return state
-
-
-def _tensor(state: dict[str, Tensor], name: str, shape: tuple[int, ...], path: Path) -> Tensor:
-    """`features.NAME`, or NAME where the classifier was left out."""
-    found = state.get(f"features.{name}", state.get(name))
-    if not isinstance(found, Tensor) or tuple(found.shape) != shape or not bool(torch.isfinite(found).all()):
-        what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else "nothing"
-        raise AvatarError(f"{path}: 'features.{name}' of VGG-16 must be finite numbers of shape {shape}, found {what}")
-    return found.float()

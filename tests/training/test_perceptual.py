@@ -49,10 +49,10 @@ def test_unusable_weights_are_named(state: dict[str, torch.Tensor], tmp_path: Pa
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"nothing")
     for path, words in (
-        (tmp_path / "none.pth", "none.pth, weights of the perceptual loss, cannot be read"),
-        (other, r"'features.5.weight' of VGG-16 must be finite numbers of shape \(128, 64, 3, 3\), found shape \(3,\)"),
-        (holes, "'features.7.bias' of VGG-16 must be finite"),
-        (part, "'features.0.bias' of VGG-16 .* found nothing"),
+        (tmp_path / "none.pth", "none.pth cannot be read .*; save torchvision's vgg16 state dict there"),
+        (other, r"'features.5.weight' must be finite numbers of shape \(128, 64, 3, 3\), found shape \(3,\)"),
+        (holes, "'features.7.bias' must be finite"),
+        (part, "'features.0.bias' .* found nothing"),
         (pickled, "safe to read"),
         (damaged, "safe to read"),
     ):
