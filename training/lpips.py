@@ -14,8 +14,13 @@ from torch.nn.functional import max_pool2d
 
 from .network_files import read_tensors, take
 
-_CONVOLUTIONS = ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1))
-_CONVOLUTIONS += ((10, 256, 256, 3, 1, 1),)  # number, channels in and out, size, stride, padding
+_CONVOLUTIONS = (  # number, channels in and out, size, stride, padding
+    (0, 3, 64, 11, 4, 2),
+    (3, 64, 192, 5, 1, 2),
+    (6, 192, 384, 3, 1, 1),
+    (8, 384, 256, 3, 1, 1),
+    (10, 256, 256, 3, 1, 1),
+)
 _POOLED = (3, 6)  # convolutions with a pooling before them
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of colours in [-1, 1]
 SMALLEST = 32  # pixels a side of a picture
