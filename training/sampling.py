@@ -9,7 +9,9 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from avatar_core.data.capture import Capture
+from avatar_core.data.head_capture import HeadCapture
 from avatar_core.methods.base import RayBatch
+from avatar_core.methods.nerf_blendshape.patches import patch
 
 from .options import TrainOptions
 
@@ -42,7 +44,7 @@ class RaySampler:
     def _batch(self, camera: int, frame: int, rng: np.random.Generator, perceptual: Perceptual | None) -> RayBatch:
         image, near = self._picture(camera, frame)
         square = perceptual is not None and near.size > 0 and rng.random() < 0.5
-        index = self._square(image, near, rng) if square else self._scattered(image, near, rng)
+        index = self._square(frame, image, near, rng) if square else self._scattered(image, near, rng)
         rows, columns = np.divmod(index, image.shape[1])
         corners = np.stack([columns, rows], 1)[:, None]
         pixels = corners + _stratified(rng, (len(index), self._options.subpixels))
@@ -62,10 +64,15 @@ class RaySampler:
             ]
         )
 
-    def _square(self, image: np.ndarray, near: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Flat indices of a square around a pixel of the person, row by row."""
+    def _square(self, frame: int, image: np.ndarray, near: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Flat indices of a square around a pixel of the person, row by row; of a tracked head, in its face or its
+        mouth."""
         height, width = image.shape[:2]
         side = min(round(self._options.pixels**0.5), height, width)
+        if isinstance(self._capture, HeadCapture):
+            box = self._capture.boxes(frame)[int(rng.integers(2))]
+            columns, rows = patch(box, (width, height), rng, side).T
+            return rows * width + columns
         row, column = np.divmod(int(rng.choice(near)), width)
         top, left = min(max(0, row - side // 2), height - side), min(max(0, column - side // 2), width - side)
         return ((top + np.arange(side))[:, None] * width + left + np.arange(side)).reshape(-1)

@@ -24,7 +24,8 @@ class RayBatch:
     frame: the index of the pose, so that what depends only on it can be kept. pixels: [N, K, 2] x, y of the K rays
     whose mean is compared with a pixel. rgba: [N, 4] float32 in [0, 1], display sRGB, straight alpha, as captured.
     correction: what is learnt to be added to the controls' pose [J, 3] and transl [3]; None where poses are right.
-    perceptual: of a batch whose pixels are a square, row by row: its loss for [N, 3] over white, rendered and captured.
+    perceptual: of a batch whose pixels are a square, row by row: its loss for [N, 3] over one background
+    (white, or the captured), rendered and captured.
     """
 
     frame: int

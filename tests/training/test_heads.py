@@ -126,6 +126,25 @@ def test_patches_lie_in_their_box() -> None:
         assert 890 < inside.sum() < 990
 
 
+def test_late_squares_of_face_and_mouth_are_compared_by_features(tmp_path: Path) -> None:
+    trainer = Trainer(replace(options(tmp_path, "nerf_blendshape", FAST, 5), pixels=256))
+
+    def distance(rendered: torch.Tensor, captured: torch.Tensor) -> torch.Tensor:
+        return (rendered - captured).square().mean()
+
+    batches = [batch for step in range(12) for batch in trainer.sampler.draw(step, distance)]
+    squares = [batch for batch in batches if batch.perceptual is not None]
+    assert 4 < len(squares) < 20
+    for batch in squares:
+        across = batch.pixels[:, 0].reshape(16, 16, 2)
+        np.testing.assert_array_equal(across[3, 5] - across[0, 0], [5, 3])
+        face, _ = trainer.capture.boxes(batch.frame)
+        assert face.left <= across[8, 8, 0] <= face.right and face.top <= across[8, 8, 1] <= face.bottom
+    assert "perceptual" not in trainer.model.losses(squares[:1], 0.1)
+    late = trainer.model.losses(squares[:1], 0.9)
+    torch.testing.assert_close(late["perceptual"] * 3, late["colour"] * 3)
+
+
 def test_what_no_head_can_be_learnt_from(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(FIXTURE, tmp_path / "head"))
     for path in (folder / "parsing").iterdir():

@@ -21,7 +21,7 @@ from .field import Field, clamped
 from .head import PlacedHead
 from .space import to_field, to_head
 
-_TILE = 1 << 14  # rays at a time
+_TILE = 1 << 16  # rays at a time
 _VISIBLE = 1 / 512  # coverage below which a pixel is empty
 
 _log = logging.getLogger(__name__)

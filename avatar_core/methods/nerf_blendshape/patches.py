@@ -20,10 +20,10 @@ Perceptual = Callable[[Tensor, Tensor], Tensor]
 """Two pictures [1, 3, H, W] in [-1, 1] to their distance, a scalar."""
 
 
-def patch(box: Box, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """[SIDE * SIDE, 2] x, y of pixels, row by row, of a square in the box (or over its middle, where that is smaller)
+def patch(box: Box, size: tuple[int, int], rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
+    """[side * side, 2] x, y of pixels, row by row, of a square in the box (or over its middle, where that is smaller)
     within a picture of size (width, height)."""
-    side = min(SIDE, *size)
+    side = min(side, *size)
     corners = []
     for low, high, whole in ((box.left, box.right, size[0]), (box.top, box.bottom, size[1])):
         first, last = low, high - side

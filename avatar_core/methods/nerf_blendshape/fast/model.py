@@ -26,17 +26,20 @@ from .occupancy import carved, occupied
 
 _LOOK, _PRUNE = 64, 128  # steps after which it is noted what shows, and what does not is left out
 _UPDATE_EVERY, _DECAY = 32, 0.95  # steps, and what is left of what showed before them
-_SEEN = 1e-4  # weight below which a sample's colour does not count
+_SEEN = 1e-2  # share of a ray's weight so far below which a sample has the ray's colour
+_TAUGHT = 1e-4  # weight below which a sample's colour does not count
 _LEARNT = 1e-3  # light below which a sample learns nothing
 _CHUNK = 8192  # points whose activations fit the cache
 _WAVE = 4  # samples of a ray between two looks at which rays are still open
-_STEP = 0.225  # of a body's steps, which a quality states
-_MASK = 0.5
+_STEP = 0.5  # of a body's steps, which a quality states
+_MASK, _SPREAD = 0.5, 0.02  # weights of the losses
+_LATE = 0.4  # share of the training after which features of squares are compared: once there is something to see
 
 
 class Model(HeadModel):
     """Implements methods.base.TrainableModel."""
 
+    takes_perceptual = True
     config: Config
     shown: Tensor
     hull: Tensor
@@ -76,7 +79,7 @@ class Model(HeadModel):
     ) -> Shaded:
         """Front to back in waves of samples; opaque rays leave."""
         rays = len(origins)
-        sums, depth = origins.new_zeros(rays, 5), origins.new_zeros(rays)
+        light, colours, depth = origins.new_zeros(rays, 2), origins.new_zeros(rays, 4), origins.new_zeros(rays)
         harmonics = spherical_harmonics(directions)
         samples = self.grid().sample(origins, directions, quality.step * _STEP * self.config.scale)
         following, end = samples.start[:-1].clone(), samples.start[1:]  # each ray's next sample
@@ -87,16 +90,21 @@ class Model(HeadModel):
             part = part[part < end[live, None]]
             following[live] += _WAVE
             ray, distance = samples.ray[part], samples.distance[part]
-            points = origins[ray] + distance[:, None] * directions[ray]
-            density, geometry = self.field.density(points, table)
-            weight = sample_weights(density * samples.step, ray, depth[ray])
-            seen = torch.nonzero(weight > _SEEN).squeeze(1)
-            colour = self.field.seen(geometry[seen], harmonics[ray[seen]])
-            sums[:, :3] += accumulate(weight[seen], colour, ray[seen], rays)
-            sums[:, 3:] += accumulate(weight, torch.stack([torch.ones_like(distance), distance], 1), ray, rays)
-            depth += accumulate(density * samples.step, None, ray, rays)
-        full = (1 / (1 - quality.stop) * sums[:, 3]).clamp(max=1) / sums[:, 3].clamp(min=1e-6)
-        return Shaded(sums[:, :3] * full[:, None], sums[:, 3] * full, sums[:, 4] * full)
+            density, geometry = self.field.density(origins[ray] + distance[:, None] * directions[ray], table)
+            optical = density * samples.step
+            weight = sample_weights(optical, ray, depth[ray])
+            depth += accumulate(optical, None, ray, rays)
+            light += accumulate(weight, torch.stack([torch.ones_like(distance), distance], 1), ray, rays)
+            seen = torch.nonzero(weight > (_SEEN * light[ray, 0]).clamp(min=_TAUGHT)).squeeze(1)
+            ray, weight = ray[seen], weight[seen]
+            colour = self.field.seen(geometry[seen], harmonics[ray])
+            colours += accumulate(weight, torch.cat([colour, torch.ones_like(weight)[:, None]], 1), ray, rays)
+        coverage = (light[:, 0] / (1 - quality.stop)).clamp(max=1)
+        return Shaded(
+            colours[:, :3] * (coverage / colours[:, 3].clamp(min=1e-6))[:, None],
+            coverage,
+            light[:, 1] * coverage / light[:, 0].clamp(min=1e-6),
+        )
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         """Ranges, the picture behind the head, and the voxels that masks leave. Raises CaptureError."""
@@ -117,11 +125,14 @@ class Model(HeadModel):
         total: dict[str, Tensor] = {}
         for batch in batches:
             target = torch.as_tensor(batch.rgba)
-            picture, coverage = self._pixels(batch)
+            picture, coverage, spread = self._pixels(batch)
             terms = {
                 "colour": (picture - target[:, :3]).square().mean(),
                 "mask": _MASK * (coverage - target[:, 3]).square().mean(),
+                "spread": _SPREAD * spread,
             }
+            if batch.perceptual is not None and progress > _LATE:
+                terms["perceptual"] = batch.perceptual(picture, target[:, :3])
             for name, term in terms.items():
                 total[name] = total.get(name, 0.0) + term / len(batches)
         return total
@@ -139,10 +150,12 @@ class Model(HeadModel):
         nets = [*self.field.density_net.parameters(), *self.field.colour_net.parameters()]
         return [{"params": [self.field.tables], "lr": 1.5e-2, "factors": self._factors}, {"params": nets, "lr": 1e-2}]
 
-    def _pixels(self, batch: RayBatch) -> tuple[Tensor, Tensor]:
-        """Colour [N, 3] before the background, and coverage [N]."""
+    def _pixels(self, batch: RayBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Colour [N, 3] before the background, coverage [N], and how far apart along a ray what it sees lies: the mean
+        square over the rays, in halves of the cube's edge."""
         head = batch.controls.head
         assert head is not None
+        config = self.config
         count, per_pixel = batch.pixels.shape[:2]
         origins, directions, _ = self.field_rays(PlacedHead(head), batch.camera, batch.pixels.reshape(-1, 2))
         samples = self._sample(origins, directions)
@@ -153,13 +166,16 @@ class Model(HeadModel):
         ray, points = ray[lit], points[lit]
         density, geometry = self.field.density(points, table)
         weight = sample_weights(density * samples.step, ray)
-        seen = torch.nonzero(weight.detach() > _SEEN).squeeze(1)
+        seen = torch.nonzero(weight.detach() > _TAUGHT).squeeze(1)
         colour = self.field.seen(geometry[seen], spherical_harmonics(directions)[ray[seen]])
         rgb = accumulate(weight[seen], colour, ray[seen], len(origins))
         coverage = accumulate(weight, None, ray, len(origins))
+        distance = samples.distance[lit] / config.bound
+        middle = accumulate(weight, distance[:, None], ray, len(origins))[:, 0] / coverage.clamp(min=1e-6)
+        spread = (weight * (distance - middle.detach()[ray]).square()).sum() / len(origins)
         column, row = torch.as_tensor(np.floor(batch.pixels.mean(1)).astype(np.int64)).unbind(1)
         rgb, coverage = rgb.view(count, per_pixel, 3).mean(1), coverage.view(count, per_pixel).mean(1)
-        return rgb + (1 - coverage[:, None]) * self._background[row, column], coverage
+        return rgb + (1 - coverage[:, None]) * self._background[row, column], coverage, spread
 
     @torch.no_grad()
     def _look(self, points: Tensor, table: Tensor, samples: Samples) -> Tensor:
