@@ -1,4 +1,7 @@
-"""Every stage of gDNA gives what the original gave, on its weights and inputs."""
+"""Every stage of gDNA gives what was recorded, on its weights and inputs.
+
+A recording has the original's numbers where it stores the weights, and those of record_gdna.py where they follow the
+rule."""
 
 from __future__ import annotations
 
@@ -19,13 +22,14 @@ from avatar_core.methods.gdna import losses
 from avatar_core.methods.gdna.body import PosedBody, SmplBody, apply
 from avatar_core.methods.gdna.extraction import Box, extract
 from avatar_core.methods.gdna.field import Networks, Person, skin_normals
-from avatar_core.methods.gdna.posing import bake, volume
+from avatar_core.methods.gdna.posing import bake, bounds, volume
 from avatar_core.methods.gdna.query import at_roots, posed_normals
-from avatar_core.methods.gdna.search import search, search_voxels, starts, with_gradients
+from avatar_core.methods.gdna.search import _jacobian, search, search_voxels, starts, with_gradients
 
 from .conftest import Reference
+from .weights import gdna
 
-EXACT: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
+EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-4}
 ROOT = 1e-5  # metres
 AGREE = 0.995  # share of roots
 CHAMFER = 1e-4  # metres
@@ -38,14 +42,8 @@ class Stage:
 
     values: Reference
     networks: Networks
-    parts: set[str]
     smpl: SmplBody
     dtype: torch.dtype
-
-    def need(self, *parts: str) -> None:
-        """Skips where the recording was trimmed."""
-        if not self.parts.issuperset(parts):
-            pytest.skip(f"the recording has no weights of {', '.join(sorted(set(parts) - self.parts))}")
 
     def tensor(self, name: str) -> Tensor:
         return torch.as_tensor(self.values[name]).to(self.dtype)
@@ -73,19 +71,30 @@ class Stage:
         return self.networks.person(self.tensor("in.z_shape")[subject], self.betas(subject))
 
 
-@pytest.fixture(scope="module", params=[torch.float64, torch.float32], ids=["double", "single"])
+in_both = pytest.mark.parametrize("stage", [torch.float32, torch.float64], indirect=True, scope="module", ids=str)
+in_single = pytest.mark.parametrize("stage", [torch.float32], indirect=True, scope="module", ids=str)  # as it is used
+
+
+@pytest.fixture(scope="module")
 def stage(request: pytest.FixtureRequest, gdna_reference: Reference) -> Stage:
-    with np.load(gdna_reference.folder / "gdna_reference_weights_core.npz", allow_pickle=False) as stored:
-        state = {name: torch.as_tensor(stored[name]) for name in stored.files if not name.startswith("z_")}
-    normals = state.get("norm_network.lin0.weight_v")
-    networks = Networks(0 if normals is None else (normals.shape[1] - 296) // 6)
-    networks.load_state_dict(state, strict=False)
-    body = load_body(gdna_reference.folder / "smpl_synth.npz")
+    path = gdna_reference.folder / "gdna_reference_weights_core.npz"
+    stored: dict[str, np.ndarray] = {}
+    if path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            stored = {name: file[name] for name in file.files if not name.startswith("z_")}
+    first = stored.get("norm_network.lin0.weight_v")
+    networks = Networks(int(gdna_reference["frequencies"]) if first is None else (first.shape[1] - 296) // 6)
+    state = {
+        name: torch.as_tensor(stored[name] if name in stored else gdna(name, tuple(value.shape), gdna_reference.salt))
+        for name, value in networks.state_dict().items()
+    }
+    networks.load_state_dict(state)
     networks.requires_grad_(False)
-    parts = {name.split(".")[0] for name in state}
-    return Stage(gdna_reference, networks.to(request.param), parts, SmplBody(body, request.param), request.param)
+    body = load_body(gdna_reference.folder / "smpl_synth.npz")
+    return Stage(gdna_reference, networks.to(request.param), SmplBody(body, request.param), request.param)
 
 
+@in_both
 def test_body(stage: Stage) -> None:
     for subject in stage.people:
         posed, canonical = stage.posed(subject), stage.smpl.canonical(stage.betas(subject))
@@ -102,6 +111,7 @@ def test_body(stage: Stage) -> None:
     stage.close(neutral.joints, "smpl.joints_c_deshaped", 0)
 
 
+@in_both
 def test_deformer(stage: Stage) -> None:
     deformer, codes = stage.networks.deformer, stage.tensor("in.z_shape")
     for subject in stage.people:
@@ -112,8 +122,8 @@ def test_deformer(stage: Stage) -> None:
         stage.close(deformer.weights(points, codes[subject]), "def.query_weights", subject)
 
 
+@in_single
 def test_networks(stage: Stage) -> None:
-    stage.need("generator", "network", "norm_network")
     for subject in stage.people:
         person, points = stage.person(subject), stage.tensor("in.pts_cano")[subject]
         recorded = stage.tensor("gen.volume_sub")[subject]
@@ -136,8 +146,10 @@ def test_networks(stage: Stage) -> None:
         stage.close(skin_normals(normals, transforms), "canoshape.norm_posed", subject)
 
 
+@in_both
 def test_search(stage: Stage) -> None:
-    """Where the last step ends at the limit of convergence, rounding decides whether another one is taken."""
+    """What is within 1e-5 m of its target counts as root. Where one search just meets that, rounding lets the other go
+    one step further; taken to the end by Newton's method, both are at the same place."""
     every = stage.tensor("snarf.xc_init").view(len(stage.people), -1, 9, 3)
     for subject in stage.people:
         person, bones, points = stage.person(subject), stage.posed(subject).bones, stage.tensor("in.pts_posed")[subject]
@@ -147,45 +159,78 @@ def test_search(stage: Stage) -> None:
             recorded = stage.tensor(f"snarf.valid_s{steps}")[subject].bool()
             assert float((roots.valid == recorded).double().mean()) >= AGREE
             both = roots.valid & recorded
-            apart = person.neutral(roots.points[both]) - stage.tensor(f"snarf.xc_s{steps}")[subject][both]
-            assert float((apart.norm(dim=1) <= ROOT).double().mean()) >= AGREE
-            assert float(apart.norm(dim=1).quantile(0.5)) < ROOT / 10
+            ours, theirs = roots.points[both], stage.tensor(f"snarf.xc_s{steps}")[subject][both]
+            apart = (person.neutral(ours) - theirs).norm(dim=1)
+            assert float((apart <= ROOT).double().mean()) >= AGREE
+            assert float(apart.quantile(0.5)) < ROOT / 10
+            targets = points[both.nonzero()[:, 0]]
+            assert float((posed_at(person, bones, ours) - targets).norm(dim=1).max()) < ROOT
+            far = apart > ROOT / 2
+            x = theirs[far]
+            for _ in range(12):  # x of x'
+                x = theirs[far] - (person.neutral(x) - x)
+            ends = [newton(person, bones, place, targets[far]) for place in (ours[far], x)]
+            assert far.sum() == 0 or float((ends[0] - ends[1]).norm(dim=1).max()) < ROOT
 
 
+def posed_at(person: Person, bones: Tensor, x: Tensor) -> Tensor:
+    return apply(blend(person.weights(x), bones), x)
+
+
+def newton(person: Person, bones: Tensor, x: Tensor, targets: Tensor) -> Tensor:
+    for _ in range(4):
+        inverse = torch.linalg.inv(_jacobian(x, person.weights, bones))
+        x = x - (inverse @ (posed_at(person, bones, x) - targets)[..., None])[..., 0]
+    return x
+
+
+@in_single
 def test_posed_queries(stage: Stage) -> None:
-    stage.need("generator", "network", "norm_network")
     for subject in stage.people:
         person, bones, points = stage.person(subject), stage.posed(subject).bones, stage.tensor("in.pts_posed")[subject]
         roots = search(points, person.weights, bones)
         at = at_roots(person, roots.points[roots.valid], roots.valid)
         normals = posed_normals(person, at, stage.detail(subject), bones)
         for ours, name in ((at.logits, "occ"), (at.neutral, "pts_c"), (normals, "norm")):
-            recorded = stage.tensor(f"posed.{name}")[subject]
+            recorded = stage.tensor(f"posed.{name}")[subject].view(len(points), -1)
             apart = (ours.reshape(recorded.shape) - recorded).abs().amax(1)
             assert float((apart < 1e-4).double().mean()) > AGREE, name
-        sparse = at_roots(person, roots.points[roots.distinct], roots.distinct)
-        torch.testing.assert_close(sparse.logits, at.logits, atol=0.02, rtol=0)
+        there, features = person.occupancy(stage.tensor("posed.pts_c")[subject])
+        found = stage.tensor("snarf.valid_s10")[subject].bool().any(1)
+        stage.close(torch.where(found, there, -1000.0), "posed.occ", subject)
+        normals = person.normals(stage.tensor("posed.pts_c")[subject], stage.detail(subject), features)
+        transforms = blend(person.weights(stage.tensor("posed.pts_c")[subject]), bones)
+        apart = (skin_normals(normals, transforms) - stage.tensor("posed.norm")[subject])[found]
+        assert float(apart.abs().max()) < 1e-4
+        sparse = at_roots(person, roots.points[roots.distinct], roots.distinct)  # of roots up to 1e-4 m apart
+        x = at.neutral.clone().requires_grad_()
+        steep = torch.autograd.grad(person.occupancy(x)[0].sum(), x)[0].norm(dim=1)
+        assert bool(((sparse.logits - at.logits).abs() < 1e-4 * steep.clamp(min=1) + 1e-4).all())
 
 
+@in_single
 def test_voxels_find_the_same_surface(stage: Stage) -> None:
-    stage.need("generator", "network")
+    agree = []
     for subject in stage.people:
         person, bones, points = stage.person(subject), stage.posed(subject).bones, stage.tensor("in.pts_posed")[subject]
         vertices = stage.smpl.canonical(stage.betas(subject)).vertices
-        grid = volume(bake(person, vertices), bones, vertices)
+        grid = volume(bake(person, vertices, shape=(24, 96, 96)), bones, vertices)
         roots = search_voxels(points, person.weights, bones, grid)
         places = roots.points[roots.distinct]
         posed = apply(blend(person.weights(places), bones), places)
         targets = points[roots.distinct.nonzero()[:, 0]]
         assert float((posed - targets).norm(dim=1).max()) < ROOT
         logits = at_roots(person, places, roots.distinct).logits
-        recorded = stage.tensor("posed.occ")[subject][:, 0]
-        assert float(((logits > 0) == (recorded > 0)).double().mean()) >= AGREE
+        recorded = stage.tensor("posed.occ")[subject].flatten()
+        (low, high), at = bounds(vertices, 0.15), stage.tensor("posed.pts_c")[subject]
+        held = ((at > at.new_tensor(low)) & (at < at.new_tensor(high))).all(1) | (recorded < 0)  # by the grid
+        agree.append(((logits > 0) == (recorded > 0))[held])
+    assert float(torch.cat(agree).double().mean()) >= AGREE
 
 
+@in_single
 def test_training_step(stage: Stage) -> None:
     """The loss of both people and its gradients, through the search."""
-    stage.need("generator", "network")
     values, networks = stage.values, stage.networks
     codes = stage.tensor("in.z_shape").clone().requires_grad_()
     networks.requires_grad_(True)
@@ -205,7 +250,7 @@ def test_training_step(stage: Stage) -> None:
     found = torch.autograd.grad(loss, [codes, *used.values()])
     networks.requires_grad_(False)
     assert loss.item() == pytest.approx(float(values["train.bce_all"]), rel=1e-4)
-    assert kept.item() / len(stage.people) == pytest.approx(float(values["train.bce_valid"]), rel=1e-3)
+    assert kept.item() / len(stage.people) == pytest.approx(float(values["train.bce_valid"]), rel=1e-4)
     scale = float(stage.tensor("train.grad_z_shape").abs().max())
     torch.testing.assert_close(found[0] / scale, stage.tensor("train.grad_z_shape") / scale, atol=GRADIENT, rtol=0)
     for name, ours in zip(used, found[1:]):
@@ -213,6 +258,7 @@ def test_training_step(stage: Stage) -> None:
         assert float(ours.norm()) == pytest.approx(norm, rel=GRADIENT, abs=1e-5), name
 
 
+@in_both
 def test_terms(stage: Stage) -> None:
     values, deformer = stage.values, stage.networks.deformer
     zeros = torch.zeros(10, dtype=stage.dtype)
@@ -222,8 +268,7 @@ def test_terms(stage: Stage) -> None:
     stage.close(targets, "bone.joint_w", 0)
     shaped = [stage.smpl.canonical(stage.betas(subject)).vertices for subject in stage.people]
     term = sum(losses.displacement(deformer, shaped[i], rest.vertices, stage.betas(i)) for i in stage.people)
-    if "network" in stage.parts:  # a trimmed body has too few vertices
-        assert float(term) / len(stage.people) == pytest.approx(float(values["train.loss_disp"]), rel=1e-3)
+    assert float(term) / len(stage.people) == pytest.approx(float(values["train.loss_disp"]), rel=1e-4)
     codes = stage.tensor("in.z_shape")
     term = sum(losses.bone_weights(deformer, points, targets, codes[i]) for i in stage.people)
     assert float(term) / len(stage.people) == pytest.approx(float(values["train.loss_bone_w"]), rel=1e-4)
@@ -237,33 +282,34 @@ def test_terms(stage: Stage) -> None:
         torch.testing.assert_close(detour, (last - first).norm(dim=1)[:, None].expand_as(detour), atol=1e-5, rtol=0)
 
 
+@in_single
 def test_mesh(stage: Stage) -> None:
-    """Recorded at 128 cells a side, canonical with the first person's betas, and posed. Ours is closed where it leaves
-    the grid and follows thin parts, so that some vertices are others, and more."""
-    if stage.dtype == torch.float64:
-        pytest.skip("grids are float32")
-    stage.need("generator", "network", "norm_network")
-    person, bones = stage.person(0), stage.posed(0).bones
-    box = Box.published(stage.smpl.canonical(stage.betas(0)).vertices.numpy(), 128)
+    """Canonical with the first person's betas, and posed. Recorded meshes are open where they leave the grid; ours has
+    a flat piece there, and is the same elsewhere."""
+    person, bones, recorded = stage.person(0), stage.posed(0).bones, stage.values["mesh.verts"]
+    box = Box.published(
+        stage.smpl.canonical(stage.betas(0)).vertices.numpy(), int(stage.values.values.get("resolution", 128))
+    )
     vertices, faces = extract(lambda points: person.occupancy(person.neutral(points))[0], box)
-    recorded = stage.values["mesh.verts"]
-    near, index = cKDTree(vertices).query(recorded)
-    assert near.mean() < CHAMFER
-    if len(recorded) > len(vertices) / 2:  # else every n-th vertex was kept
-        added = cKDTree(recorded).query(vertices)[0] > CHAMFER
-        assert added.mean() < 0.02
-        assert len(faces) == pytest.approx(len(stage.values["mesh.faces"]), rel=0.02)
-    same = torch.as_tensor(near < 1e-6)
-    assert float(same.double().mean()) > 0.98
-    x = torch.as_tensor(vertices)[torch.as_tensor(index)]
+    near = cKDTree(vertices).query(recorded)[0]
+    assert near.mean() < CHAMFER / 10 and near.max() < CHAMFER
+    if "mesh.faces" in stage.values.values:  # else some vertices were kept
+        inside = ((vertices > box.low + 1e-6) & (vertices < box.low + box.cell * np.array(box.cells) - 1e-6)).all(1)
+        added = cKDTree(recorded).query(vertices[inside])[0]
+        assert added.mean() < CHAMFER / 10 and added.max() < CHAMFER
+        assert inside[faces].any(1).sum() <= len(stage.values["mesh.faces"])
+    edges, sides = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1), axis=0, return_counts=True)
+    assert (sides == 2).all(), edges[sides != 2]
+    x = torch.as_tensor(recorded)
     neutral = person.neutral(x)
     weights = person.weights(neutral)
     transforms = blend(weights, bones)
     normals = person.normals(neutral, stage.detail(0), person.occupancy(neutral)[1])
+    rounding = float(np.finfo(stage.values["mesh.weights"].dtype).eps) / 4  # of recorded numbers below 1
     for ours, name, limit in (
-        (weights, "weights", 1e-3),
-        (torch.nn.functional.normalize(normals, dim=1), "norm", 1e-3),
-        (apply(transforms, x), "verts_posed", 1e-4),
-        (skin_normals(normals, transforms), "norm_posed", 1e-3),
+        (weights, "weights", 1e-4 + rounding),
+        (torch.nn.functional.normalize(normals, dim=1), "norm", 1e-4),
+        (apply(transforms, x), "verts_posed", 1e-5),
+        (skin_normals(normals, transforms), "norm_posed", 1e-4),
     ):
-        assert float((ours - stage.tensor(f"mesh.{name}"))[same].abs().max()) < limit, name
+        assert float((ours - stage.tensor(f"mesh.{name}")).abs().max()) < limit, name

@@ -71,3 +71,29 @@ def human_view_synthesis(name: str, shape: tuple[int, ...], salt: str) -> np.nda
     else:
         x = z * np.sqrt(2 / np.prod(shape[1:]))
     return np.asarray(x, np.float32)
+
+
+def gdna(name: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
+    """float32. Occupancy is a bumpy ball (geometric initialisation), normals and skinning are smooth noise."""
+    x = _normal(name + salt, shape).astype(np.float32)
+    if name == "generator.shape_code":
+        return x
+    if name.endswith("weight_g"):
+        role = {"network.lin0": 0.72, "network.lin4": math.sqrt(math.pi), "deformer.disp_network.lin4": 0.02}
+        role["deformer.lbs_network.lin4"] = 0.2
+        return (1 + 0.05 * x) * np.float32(role.get(name.removesuffix(".weight_g"), math.sqrt(2)))
+    if name.endswith("bias"):
+        return (
+            np.full(shape, 2.5, np.float32)
+            if name == "network.lin4.bias"
+            else x * np.float32(0.5 if name.startswith("generator.lin") else 0.02)
+        )
+    if name == "network.lin4.weight_v":
+        return -1 - 0.01 * np.abs(x)
+    if name == "network.lin0.weight_v":
+        x[:, 3:-64] = 0  # what is left: points, and the volume's features, less of these
+        x[:, -64:] *= 0.1
+        return x
+    if name.endswith("weight_v"):
+        return x
+    return x * np.float32(math.sqrt(2 / math.prod(shape[1:])))

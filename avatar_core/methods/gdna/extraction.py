@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import AvatarError
 
 _CHUNK = 1 << 13  # points at once, so that layers stay in the cache
-_OUTSIDE = -1e-3  # logit at the ends of the grid
+_OUTSIDE = -1e9  # logit beyond the grid, so low that the mesh is closed on the grid's last points
 _MAX_POINTS = 1 << 28  # of the finest grid
 
 
@@ -60,7 +60,7 @@ def extract(
     logits: Callable[[Tensor], Tensor], box: Box, check: Callable[[], None] = lambda: None, polish: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vertices [V, 3] float32 and faces [F, 3] int32 of the piece with the largest area, seen from outside
-    counter-clockwise.
+    counter-clockwise; it is closed, by a flat piece where it leaves the box.
 
     logits: points [N, 3] to [N], positive inside. check: called between parts; may raise. polish: steps of regula falsi
     that take vertices along their edges to logit 0: logits are far from linear beside the surface, which shows as
@@ -72,13 +72,13 @@ def extract(
     except ImportError as error:
         raise AvatarError("actors of gDNA need scikit-image: pip install 'avatar-core[mesh]'") from error
     values = _refine(logits, box, check)
-    for axis in range(3):
-        border = np.moveaxis(values, axis, 0)[[0, -1]]
-        np.moveaxis(values, axis, 0)[[0, -1]] = np.minimum(border, _OUTSIDE)  # so that the mesh is closed
     if not values.min() < 0 < values.max():
         raise AvatarError("this person has no surface: the codes are too far from those of the training")
-    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="ascent")
-    vertices = _polish(logits, vertices.astype(np.float64), values, box, polish, check)
+    vertices, faces, _, _ = marching_cubes(
+        np.pad(values, 1, constant_values=_OUTSIDE), 0.0, gradient_direction="ascent"
+    )
+    vertices = np.clip(vertices.astype(np.float64) - 1, 0, box.cells)
+    vertices = _polish(logits, vertices, values, box, polish, check)
     places = (box.low + vertices * box.cell).astype(np.float32)
     return _largest(places, faces.astype(np.int32))
 
