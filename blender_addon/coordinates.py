@@ -72,12 +72,20 @@ def camera_controls(
         ),
         np.float64,
     )
+    return view_controls(rigid(np.array(camera.matrix_world, np.float64)), projection, region, scale)
+
+
+def view_controls(pose: np.ndarray, projection: np.ndarray, region: Region, scale: float = 1.0) -> dict[str, Any]:
+    """`avatar_core.camera.Camera` as a dictionary, from OpenGL's matrices.
+
+    pose: [4, 4] rigid, of an eye that looks along -z, in Blender's world. projection: [4, 4], perspective.
+    scale: see `camera_controls`.
+    """
     half_width, half_height = region.full_width / 2, region.full_height / 2
     intrinsics = np.eye(3)
     intrinsics[0, 0], intrinsics[1, 1] = projection[0, 0] * half_width, projection[1, 1] * half_height
     intrinsics[0, 2] = half_width * (1 - projection[0, 2]) - region.x
     intrinsics[1, 2] = half_height * (1 + projection[1, 2]) - region.y
-    pose = rigid(np.array(camera.matrix_world, np.float64))
     view = _OPENCV @ np.linalg.inv(pose) @ TO_BLENDER
     view[:3, 3] /= scale
     return {
@@ -87,6 +95,14 @@ def camera_controls(
         "world_to_camera": view.ravel().tolist(),
         "distortion": [],
     }
+
+
+def scaled_camera(camera: dict[str, Any], share: float) -> dict[str, Any]:
+    """The same view in `share` of the pixels along each side, at least one; pixel centres stay at halves."""
+    width, height = (max(round(camera[side] * share), 1) for side in ("width", "height"))
+    ratio = np.array([[width / camera["width"]], [height / camera["height"]], [1.0]])
+    intrinsics = np.array(camera["K"], np.float64).reshape(3, 3) * ratio
+    return {**camera, "width": width, "height": height, "K": intrinsics.ravel().tolist()}
 
 
 def world_from_blender(matrix: np.ndarray, name: str) -> tuple[np.ndarray, float]:

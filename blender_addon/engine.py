@@ -9,36 +9,21 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 
-from . import compat, failures, session
+from . import compat, failures, session, shot
 from .client import WorkerError
-from .coordinates import Region, camera_controls, normals_to_blender, render_region
+from .coordinates import Region, camera_controls, render_region
 from .errors import SceneError
-from .layers import EMPTY_DEPTH, Layer, combine
 from .pose import read_controls
 from .properties import ENGINE, actor_file, actor_objects, body_mesh, mask_names, owner_scene
+from .shot import Job
 
 _PASSES = (("Combined", 4, "RGBA", "COLOR"), ("Depth", 1, "Z", "VALUE"), ("Normal", 3, "XYZ", "VECTOR"))
 _PROPERTY_PANELS = {"RENDER_PT_context", "RENDER_PT_color_management", "VIEWLAYER_PT_layer"}
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One actor in one frame."""
-
-    name: str
-    path: Path
-    quality: str
-    controls: dict[str, Any]
-    camera: dict[str, Any]
-    scale: float
-    ahead: float
 
 
 class AvatarRenderEngine(bpy.types.RenderEngine):
@@ -79,19 +64,10 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
         owner = owner_scene(scene)
         region = render_region(owner.render, self.resolution_x, self.resolution_y)
         jobs = {actor.name: job for actor, job in self._jobs(scene, owner, depsgraph, region)}
-        layers, masks, empty = [], {}, np.zeros((region.height, region.width), np.float32)
-        for index, (actor, job) in enumerate(jobs.items()):
-            self.update_stats("", f"{job.name}, {job.quality}")
-
-            def advance(share: float, done: int = index) -> None:
-                self.update_progress((done + share) / len(jobs))
-
-            planes = session.current.render(job.path, job.controls, job.camera, job.quality, self.test_break, advance)
-            depth = np.where(planes.depth < EMPTY_DEPTH, planes.depth * np.float32(job.scale), planes.depth)
-            layers.append(Layer(planes.rgba, depth, normals_to_blender(planes.normal), job.ahead))
-            masks[actor] = planes.mask
-        picture = combine(layers, list(masks.values()), region.width, region.height)
-        seen = dict(zip(masks, picture.masks))
+        empty = np.zeros((region.height, region.width), np.float32)
+        self.update_stats("", ", ".join(f"{job.name}, {job.quality}" for job in jobs.values()))
+        picture = shot.render(list(jobs.values()), region.width, region.height, self.test_break, self.update_progress)
+        seen = dict(zip(jobs, picture.masks))
         names = mask_names(scene)
         self._deliver(
             depsgraph.view_layer.name,
@@ -106,7 +82,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
 
     def _jobs(
         self, scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, region: Region
-    ) -> Iterator[tuple[bpy.types.Object, _Job]]:
+    ) -> Iterator[tuple[bpy.types.Object, Job]]:
         if owner.render.use_multiview:
             raise SceneError("Avatars cannot be rendered in stereo: switch off Output > Stereoscopy.")
         shown = {found.original for found in depsgraph.objects}
@@ -120,7 +96,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             facts = session.current.actor(path, self.test_break)
             posed = read_controls(actor, body_mesh(actor), facts.schema, depsgraph)
             view = camera_controls(camera, depsgraph, owner.render, region, posed.scale)
-            yield actor, _Job(actor.name, path, settings.quality, posed.controls, view, posed.scale, settings.ahead)
+            yield actor, Job(actor.name, path, settings.quality, posed.controls, view, posed.scale, settings.ahead)
 
     def _deliver(self, layer: str, region: Region, planes: dict[str, np.ndarray]) -> None:
         """Hands the planes to Blender; rows are turned around here and nowhere else."""

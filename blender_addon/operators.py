@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import compositor, session
+from . import compositor, session, viewport
 from .attach import add_expressions, attach
 from .client import WorkerError
 from .errors import SceneError
@@ -135,6 +135,25 @@ class AVATAR_OT_attach_head(bpy.types.Operator):
         return f"{head.avatar.actor_name} follows '{body.name}'; {count} of its shape keys follow the body's."
 
 
+class AVATAR_OT_live(bpy.types.Operator):
+    """Show the avatars in the 3D view as they will be rendered; a second click shows their bodies again"""
+
+    bl_idname = "avatar.live"
+    bl_label = "Live in Viewport"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not actor_objects(context.scene):
+            cls.poll_message_set("Load an actor first")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        viewport.set_live(context.scene, not context.scene.avatar.live)
+        return {"FINISHED"}
+
+
 class AVATAR_OT_setup_compositing(bpy.types.Operator):
     """Render the avatars in a scene of their own and merge them by depth. Press again for new ones"""
 
@@ -234,6 +253,7 @@ _OPERATORS = (
     AVATAR_OT_load_actor,
     AVATAR_OT_stand_in,
     AVATAR_OT_fit_bones,
+    AVATAR_OT_live,
     AVATAR_OT_attach_head,
     AVATAR_OT_setup_compositing,
     AVATAR_OT_remove_compositing,

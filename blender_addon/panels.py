@@ -9,7 +9,7 @@ import bpy
 
 from . import compositor, session
 from .operators import AVATAR_OT_attach_head, is_stand_in
-from .properties import avatar_of, body_mesh, mask_names, owner_scene
+from .properties import actor_objects, avatar_of, body_mesh, mask_names, owner_scene
 
 _LETTER = 7.0  # pixels of a letter, about
 _MARGIN = 9  # letters that icon and borders take
@@ -83,6 +83,22 @@ class AVATAR_PT_shape(_AvatarPanel, bpy.types.Panel):
             column.prop(block, "value", text=block.name.removeprefix("expr_"), slider=True)
 
 
+class AVATAR_PT_viewport(_AvatarPanel, bpy.types.Panel):
+    bl_label = "Viewport"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(actor_objects(context.scene))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        settings = context.scene.avatar
+        layout.operator("avatar.live", depress=settings.live, icon="SHADING_RENDERED")
+        if settings.live:
+            layout.prop(settings, "live_seconds")
+
+
 class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
     bl_label = "Compositing"
 
@@ -134,7 +150,7 @@ def unregister() -> None:
         bpy.utils.unregister_class(panel)
 
 
-_PANELS = (AVATAR_PT_actor, AVATAR_PT_rig, AVATAR_PT_shape, AVATAR_PT_compositing, AVATAR_PT_worker)
+_PANELS = (AVATAR_PT_actor, AVATAR_PT_rig, AVATAR_PT_shape, AVATAR_PT_viewport, AVATAR_PT_compositing, AVATAR_PT_worker)
 
 
 def _sliders(context: bpy.types.Context) -> list[bpy.types.ShapeKey]:

@@ -50,6 +50,7 @@ class AvatarSettings(bpy.types.PropertyGroup):
     )
     method: bpy.props.StringProperty(name="Method", options={"HIDDEN"})
     licence: bpy.props.StringProperty(name="Licence", options={"HIDDEN"})
+    display: bpy.props.StringProperty(options={"HIDDEN"})  # of a body, see viewport.set_live
 
 
 class AvatarSceneSettings(bpy.types.PropertyGroup):
@@ -62,6 +63,16 @@ class AvatarSceneSettings(bpy.types.PropertyGroup):
         name="Owner", description="The scene whose avatars are rendered here", type=bpy.types.Scene
     )
     before: bpy.props.StringProperty(options={"HIDDEN"})  # JSON, see compositor.py
+    live: bpy.props.BoolProperty(options={"HIDDEN"})  # see viewport.py
+    live_seconds: bpy.props.FloatProperty(
+        name="Time per Picture",
+        description="Views are refined until the next finer picture would take longer than this",
+        min=0.1,
+        soft_max=10,
+        default=2,
+        unit="TIME_ABSOLUTE",
+        options=set(),
+    )
 
 
 def actor_objects(scene: bpy.types.Scene) -> list[bpy.types.Object]:

@@ -54,6 +54,15 @@ class Session:
     def running(self) -> bool:
         return self._worker is not None and self._worker.alive
 
+    @property
+    def contended(self) -> bool:
+        """Whether somebody waits for the worker: previews give way."""
+        return self._worker is not None and self._worker.waiting > 0
+
+    def known(self, path: Path) -> ActorFacts | None:
+        """What `actor` has been told before about this state of the file, without asking the worker."""
+        return self._facts.get((str(path), *_stamp(path)))
+
     def check(self) -> dict[str, Any]:
         """Greets the worker, starting it where needed. Raises WorkerError; SceneError where none is set."""
         try:
@@ -66,9 +75,9 @@ class Session:
 
     def actor(self, path: Path, poll: Poll | None = None) -> ActorFacts:
         """What is in an actor file; asked once for each state of the file. Raises WorkerError, SceneError."""
-        key = (str(path), *_stamp(path))
-        known = self._facts.get(key)
+        known = self.known(path)
         if known is None:
+            key = (str(path), *_stamp(path))
             header = self._request({"type": "load", "actor": str(path)}, poll, None)[0]
             known = self._facts[key] = ActorFacts(header["schema"], header["metadata"])
         return known

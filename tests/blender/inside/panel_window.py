@@ -1,35 +1,29 @@
-"""Shows the sidebar tab Avatar in Blender's window, with an actor loaded and compositing set up.
+"""Blender's window with an actor loaded and compositing set up (file `panel`), then live (file `viewport`).
 
-Arguments: the actor file, and a file that is written when the window can be photographed.
+Argument: the actor file. Each file is written when the window can be photographed; NAME.taken is awaited.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import addon_utils  # comes with bpy
 import bpy
 
-EXTENSION = "bl_ext.user_default.neural_avatars"
+sys.path.insert(0, __file__.rpartition("/")[0])
+import steps
+
+WAIT = 400  # times 0.1 s, for a photograph or a picture
 
 
-def main(actor: str, ready: str) -> None:
-    bpy.context.preferences.view.show_splash = False
+def scenario(actor: str) -> Iterator[float]:
     bpy.context.preferences.view.ui_scale = 1.1
-    addon_utils.enable(EXTENSION, default_set=True)
-    steps = arrange(actor, ready)
-    bpy.app.timers.register(lambda: next(steps, None), first_interval=1.0)
-
-
-def arrange(actor: str, ready: str) -> Iterator[float]:
-    """One step of a click or two, then the seconds to wait for the next."""
-    window = bpy.context.window_manager.windows[0]
-    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    window, area, region = steps.view3d()
     space = area.spaces.active
-    with bpy.context.temp_override(window=window, area=area, region=area.regions[-1]):
+    with bpy.context.temp_override(window=window, area=area, region=region):
         bpy.data.objects.remove(bpy.data.objects["Cube"])
         bpy.ops.mesh.primitive_cube_add(size=0.5, location=(0.75, -0.2, -1.0))
         bpy.ops.mesh.primitive_plane_add(size=8, location=(0, 0, -1.25))
@@ -54,11 +48,31 @@ def arrange(actor: str, ready: str) -> Iterator[float]:
     yield 1.0
     next(region for region in area.regions if region.type == "UI").active_panel_category = "Avatar"
     area.tag_redraw()
+    yield from photographed("panel")
+    bpy.context.scene.avatar.live_seconds = 60
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        bpy.ops.mesh.primitive_cube_add(size=0.4, location=(0.1, -0.5, -1.05))
+        bpy.ops.object.select_all(action="DESELECT")
+        bpy.ops.avatar.live()
+    space.overlay.show_bones = False
+    viewport = importlib.import_module(f"{steps.EXTENSION}.viewport")
+    for _ in range(WAIT):
+        found = viewport.shown(space)
+        if found is not None and found.share == 1:
+            break
+        area.tag_redraw()
+        yield 0.1
+    yield from photographed("viewport")
+
+
+def photographed(name: str) -> Iterator[float]:
     yield 2.0
     bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
-    Path(ready).write_text("ready")
-    yield 60.0
-    bpy.ops.wm.quit_blender()
+    steps.tell(name)
+    for _ in range(WAIT):
+        if Path(f"{name}.taken").exists():
+            return
+        yield 0.1
 
 
-main(*sys.argv[sys.argv.index("--") + 1 :])
+steps.run(scenario(sys.argv[sys.argv.index("--") + 1]))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A view rendered coarse to fine in a thread: the newest wish counts, and nobody waits for it. No bpy here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from .client import WorkerError
+from .errors import SceneError
+from .layers import Picture
+from .shot import Job
+
+FIRST_SECONDS = 0.1  # what the first, coarse picture may take
+_COARSEST, _COARSE = 1 / 16, 1 / 2  # the shares of a side at which the first picture is made
+_PAUSE = 0.2  # seconds, before trying again what a final render has pushed aside
+
+
+@dataclass(frozen=True)
+class View:
+    """What a region shows: its pixels, the avatars in them, and the seconds that a picture may take.
+
+    unread: actor files of which nothing is known yet, so that there are no jobs for them.
+    """
+
+    width: int
+    height: int
+    jobs: tuple[Job, ...]
+    seconds: float
+    unread: tuple[Path, ...] = ()
+
+    def same_camera(self, other: View) -> bool:
+        """Whether a picture of `other` lies on this view's pixels, if not on its poses."""
+        cameras = [[(job.name, job.camera) for job in view.jobs] for view in (self, other)]
+        return (self.width, self.height) == (other.width, other.height) and cameras[0] == cameras[1]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture of `view`, with `share` of its pixels along each side."""
+
+    view: View
+    share: float
+    picture: Picture
+
+
+Render = Callable[[View, float, str, Callable[[], bool]], Picture]
+
+
+class Live:
+    """render(view, share, quality, stop) makes one picture; contended() tells that more urgent work waits."""
+
+    def __init__(self, render: Render, contended: Callable[[], bool]) -> None:
+        self.shown: Shown | None = None
+        self.error = ""  # why the wanted view cannot be shown
+        self.asked = 0.0  # time.monotonic() of the newest wish
+        self._render, self._contended = render, contended
+        self._wanted: View | None = None
+        self._busy = self._closing = False
+        self._pixels_per_second = 1e5  # of the last first picture
+        self._change = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="avatars in the viewport", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
+
+    def ask(self, view: View) -> None:
+        """Wishes for `view`; a finer picture of another view is given up, a first picture is not."""
+        with self._change:
+            if view != self._wanted:
+                self._wanted, self._busy, self.asked = view, True, time.monotonic()
+                self._change.notify()
+
+    def close(self) -> None:
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        self._thread.join(2)
+
+    def _run(self) -> None:
+        done: View | None = None
+        while True:
+            with self._change:
+                while self._wanted is done and not self._closing:
+                    self._busy = False
+                    self._change.wait()
+                view = self._wanted
+            if view is None or self._closing:
+                return
+            try:
+                finished = self._refine(view)
+                self.error = ""
+            except (WorkerError, SceneError) as error:
+                finished, self.error = True, str(error)
+            except Exception as error:  # a thread that dies would leave the viewport without a word
+                finished, self.error = True, f"The viewport's avatars failed: {type(error).__name__}: {error}"
+            if finished:
+                done = view
+            elif view is self._wanted:
+                time.sleep(_PAUSE)
+
+    def _refine(self, view: View) -> bool:
+        """Coarse to fine, as far as the view's seconds go; False where it was interrupted."""
+        pixels = view.width * view.height
+        share = (self._pixels_per_second * FIRST_SECONDS / max(pixels, 1)) ** 0.5
+        share, quality = min(max(share, _COARSEST), _COARSE), "draft"
+        while True:
+            first, began = quality == "draft", time.monotonic()
+            try:
+                picture = self._render(view, share, quality, partial(self._interrupted, view, first))
+            except WorkerError as error:
+                if error.kind != "cancelled":
+                    raise
+                return self._closing
+            seconds = max(time.monotonic() - began, 1e-4)
+            self.shown = Shown(view, share, picture)
+            if first:
+                self._pixels_per_second = pixels * share**2 / seconds
+            if view is not self._wanted or share >= 1:
+                return True
+            finer = min(share * 2, 1.0)
+            if not first and seconds * (finer / share) ** 2 > view.seconds:
+                return True
+            share, quality = finer, "preview"
+
+    def _interrupted(self, view: View, first: bool) -> bool:
+        return self._closing or self._contended() or (not first and view is not self._wanted)
