@@ -12,6 +12,7 @@ IMPORTERS = {
     "easymocap": "avatar_core.data.easymocap",
     "nerf_blendshape": "avatar_core.methods.nerf_blendshape.paper.importer",
     "gdna": "avatar_core.methods.gdna.importer",
+    "npva": "avatar_core.methods.npva.importer",
 }
 
 

@@ -13,6 +13,7 @@ METHODS = {
     "nerf_blendshape": "avatar_core.methods.nerf_blendshape.fast",
     "nerf_blendshape_paper": "avatar_core.methods.nerf_blendshape.paper",
     "gdna": "avatar_core.methods.gdna",
+    "npva": "avatar_core.methods.npva",
 }
 
 

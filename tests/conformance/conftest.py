@@ -57,3 +57,8 @@ def gdna_reference() -> Reference:
 @pytest.fixture(scope="session")
 def human_view_synthesis_reference() -> Reference:
     return load_reference("hvs")
+
+
+@pytest.fixture(scope="session")
+def npva_reference() -> Reference:
+    return load_reference("npva")

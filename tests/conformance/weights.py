@@ -97,3 +97,22 @@ def gdna(name: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
     if name.endswith("weight_v"):
         return x
     return x * np.float32(math.sqrt(2 / math.prod(shape[1:])))
+
+
+def npva(network: str, name: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
+    """float32. network: encoder, decoder (at either size) or aggregator. name: as published, without 'module.'."""
+    if name.endswith("num_batches_tracked"):
+        return np.array(7, np.int64)
+    seed = zlib.crc32(f"{network}/{name}{salt}".encode()) & 0x7FFFFFFF
+    x = np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
+    if name.endswith("running_var"):
+        return np.exp(0.1 * x)
+    if name.endswith("running_mean"):
+        return 0.05 * x
+    if ".bn.weight" in name:
+        return 1 + 0.1 * x
+    small = name.startswith("geomDisDecoder.upsample.6.conv2")  # displacements of some millimetres
+    if name.endswith("bias"):
+        return x * (0.01 if small else 0.05)
+    inputs = math.prod(shape[1:]) if len(shape) > 1 else shape[0]
+    return x * np.float32((0.2 if small else 1.0) * 1.4 / np.sqrt(inputs))

@@ -1,0 +1,57 @@
+"""From a frame's texture and position map to its latent (NPVA, section 3.2 and the released network)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+SLOPE = 0.2  # of every leaky ReLU
+LATENT = 4, 8, 8
+_MEAN, _LOG_STD = 0.1, 0.01  # of what the network says
+
+
+class Latent(NamedTuple):
+    """A normal distribution [B, 4, 8, 8] of latents."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    def sample(self, noise: Tensor | None = None) -> Tensor:
+        """noise: standard normal; drawn where it is None."""
+        return self.mean + self.log_std.exp() * (torch.randn_like(self.mean) if noise is None else noise)
+
+
+class Down(nn.Module):
+    """Half the side, by a 4 x 4 convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 4, 2, 1)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return leaky_relu(self.norm(self.conv(x)), SLOPE)
+
+
+class Encoder(nn.Module):
+    """texture: [B, 3, 4 S, 4 S] in [0, 255], v = 1 in the top row. positions: [B, 3, S, S], less their mean and in
+    standard deviations. S is 256 as published, and any multiple of 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texture = nn.Sequential(Down(3, 512), Down(512, 256))
+        self.geometry = nn.Conv2d(3, 256, 1)
+        widths = (512, 128, 64, 32, 16, 8)
+        self.trunk = nn.Sequential(*(Down(*pair) for pair in pairwise(widths)))
+        self.mean = nn.Conv2d(8, LATENT[0], 1)
+        self.log_std = nn.Conv2d(8, LATENT[0], 1)
+
+    def forward(self, texture: Tensor, positions: Tensor) -> Latent:
+        texture, positions = (x.contiguous(memory_format=torch.channels_last) for x in (texture, positions))  # faster
+        geometry = leaky_relu(self.geometry(positions), SLOPE)
+        x = self.trunk(torch.cat([self.texture(texture), geometry], 1))
+        return Latent(_MEAN * self.mean(x), _LOG_STD * self.log_std(x))
