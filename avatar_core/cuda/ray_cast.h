@@ -72,15 +72,17 @@ AC_HD void node_entries(const Node& node, const BoxRay& ray, float near, float f
   }
 }
 
-// The first hit with near <= t < far; face -1 if there is none, or the ray is not finite or has no direction.
-AC_HD RayHit tree_cast(const Node* nodes, const Leaf* leaves, const float* o, const float* d, float near, float far) {
+// The first hit with near <= t < far below node `root`; face -1 if there is none, or the ray is not finite or has no
+// direction.
+AC_HD RayHit tree_cast(const Node* nodes, const Leaf* leaves, i32 root, const float* o, const float* d, float near,
+                       float far) {
   RayHit hit = {far, 0, 0, -1};
   float size = 0;
   for (int k = 0; k < 3; ++k) size += d[k] * d[k] + 0 * o[k];
   if (!(size > 0 && size < FAR_AWAY)) return hit;
   BoxRay ray = box_ray(o, d);
   Stack stack;
-  stack.index[0] = 0, stack.reach[0] = near, stack.count = 1;
+  stack.index[0] = root, stack.reach[0] = near, stack.count = 1;
   while (stack.count) {
     i32 index = stack.index[--stack.count];
     if (stack.reach[stack.count] > hit.t) continue;

@@ -11,6 +11,8 @@ from avatar_core.cuda.closest_point import TriangleBVH, closest_of
 from avatar_core.cuda.ray_cast import cast_rays, cast_rays_reference
 from avatar_core.cuda.signed_distance import PseudoNormals, signed_distance
 
+FACES = torch.arange(6000).view(-1, 3)
+
 
 def soup(faces: int, seed: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
@@ -84,6 +86,36 @@ def test_a_ray_along_a_wall_meets_what_all_pairs_meet() -> None:
     found, wanted = cast_rays(mesh, origins, directions), cast_rays_reference(mesh, origins, directions)
     torch.testing.assert_close(found.t, wanted.t)
     assert (found.t == 4).all()
+
+
+def bundle(kind: str) -> tuple[Tensor, Tensor]:
+    """1024 rays that have something in common with their neighbours."""
+    y, x = torch.meshgrid(torch.linspace(-1.3, 1.3, 8), torch.linspace(-1.3, 1.3, 128), indexing="ij")
+    plane = torch.stack([x, y, torch.zeros_like(x)], 2).view(-1, 3)
+    towards = torch.tensor([0.0, 0, -1]).expand(1024, 3)
+    if kind == "parallel":  # along an axis
+        return plane + torch.tensor([0.5, 0.5, 3]), towards.contiguous()
+    if kind == "oblique":
+        return plane + torch.tensor([0.5, 0.5, 3]), towards + torch.tensor([0.2, -0.1, 0])
+    if kind == "within":  # all around
+        return torch.full((1024, 3), 0.5), random_rays(1024, 0)[1]
+    picture = torch.tensor([[0.5, 0.5, 4.0]]).expand(1024, 3).contiguous(), plane + 3 * towards
+    if kind == "spoilt":
+        picture[0][40], picture[1][100], picture[1][200], picture[0][300] = torch.nan, 0, torch.inf, 1e38
+    return picture
+
+
+@pytest.mark.parametrize("near", [0.0, 1.2])
+@pytest.mark.parametrize("kind", ["picture", "parallel", "oblique", "within", "spoilt"])
+def test_rays_hit_the_same_together_and_alone(kind: str, near: float) -> None:
+    mesh = TriangleBVH(*soup(2000, 8))
+    mesh = TriangleBVH(mesh.vertices[mesh.faces].mul(0.1).add(mesh.vertices[mesh.faces[:, :1]]).flatten(0, 1), FACES)
+    origins, directions = bundle(kind)
+    together = cast_rays(mesh, origins, directions, near)
+    alone = [cast_rays(mesh, *rays, near) for rays in zip(origins.split(7), directions.split(7))]
+    for one, parts in zip(together, zip(*alone)):
+        assert torch.equal(one, torch.cat(parts))
+    assert 0 < int((together.face >= 0).sum()) < 1024
 
 
 @pytest.mark.parametrize("kind", ["origins", "directions"])
