@@ -85,7 +85,7 @@ class Actor:
         tensors = {_BODY + name: array for name, array in self.body.to_tensors().items()}
         for name, value in self._model.state_dict().items():  # type: ignore[attr-defined]
             array = value.detach().cpu().contiguous().numpy()
-            half = array.dtype == np.float32 and array.size > _HALF_ABOVE
+            half = array.dtype == np.float32 and array.size > _HALF_ABOVE and not getattr(self._model, "exact", False)
             tensors[_MODEL + name] = array.astype(np.float16) if half else array
         if self.preview is not None:
             tensors[_PREVIEW] = np.ascontiguousarray(self.preview, np.uint8)

@@ -23,6 +23,7 @@ class Controls:
     pose: [J, 3] axis-angle, radians, each joint relative to its parent, in the order of `ControlSchema.joints`.
     transl: [3] metres, world. betas: [B] body shape. expression: [E], 0 to 1, in the order of the schema.
     head: [4, 4] rigid, head to world, for actors that have no skeleton. latents: named vectors. appearance: [A].
+    points: [P, 3] metres, world, of `ControlSchema.points`; NaN where one is not known. They count instead of a pose.
     """
 
     pose: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
@@ -32,6 +33,7 @@ class Controls:
     head: np.ndarray | None = None
     latents: dict[str, np.ndarray] = field(default_factory=dict)
     appearance: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able lists; empty controls are left out."""
@@ -44,6 +46,10 @@ class Controls:
             data["head"] = self.head.tolist()
         if self.latents:
             data["latents"] = {name: value.tolist() for name, value in self.latents.items()}
+        if self.points.size:  # JSON has no NaN
+            data["points"] = [
+                point if known else None for point, known in zip(self.points.tolist(), _known(self.points))
+            ]
         return data
 
     @classmethod
@@ -54,7 +60,13 @@ class Controls:
         unknown = sorted(set(data) - set(cls.__dataclass_fields__))
         if unknown:
             raise ControlError(f"unknown control '{unknown[0]}'; known are {', '.join(cls.__dataclass_fields__)}")
-        values: dict[str, Any] = {name: _floats(name, value) for name, value in data.items() if name != "latents"}
+        named = {name: value for name, value in data.items() if name not in ("latents", "points")}
+        values: dict[str, Any] = {name: _floats(name, value) for name, value in named.items()}
+        if "points" in data:
+            if not isinstance(data["points"], list):
+                raise ControlError("control 'points' must be a list of places, null where one is not known")
+            unknown_point = [float("nan")] * 3
+            values["points"] = _floats("points", [unknown_point if p is None else p for p in data["points"]])
         if "pose" in values:
             values["pose"] = values["pose"].reshape(-1, 3) if values["pose"].size % 3 == 0 else values["pose"]
         if "latents" in data:
@@ -69,6 +81,7 @@ class ControlSchema:
     """What an actor takes. Rest values are zeros (identity for `head`).
 
     shape_keys: of expressions that are not driven by the shape key of their own name, those whose mean they are.
+    points: names of places in the world that may drive it instead of a pose.
     """
 
     joints: tuple[str, ...] = ()
@@ -78,6 +91,7 @@ class ControlSchema:
     appearance: int = 0
     head: bool = False
     shape_keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    points: tuple[str, ...] = ()
 
     def neutral(self) -> Controls:
         """The rest pose at the origin."""
@@ -107,7 +121,17 @@ class ControlSchema:
         values["latents"] = {
             name: _fit(f"latents.{name}", controls.latents.get(name, zero), zero) for name, zero in rest.latents.items()
         }
+        values["points"] = self._points(np.asarray(controls.points, np.float32))
         return Controls(**values)
+
+    def _points(self, points: np.ndarray) -> np.ndarray:
+        if points.size and not self.points:
+            raise ControlError("this actor has no control 'points'")
+        if points.size and points.shape != (len(self.points), 3):
+            raise ControlError(f"control 'points' must have shape {(len(self.points), 3)}, got {points.shape}")
+        if points.size and not _known(points).any():
+            raise ControlError("control 'points' has no place that is known; map the rig's bones to the actor's joints")
+        return np.where(_known(points)[:, None], points, np.float32(np.nan)) if points.size else points
 
     def to_dict(self) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -118,6 +142,8 @@ class ControlSchema:
             "appearance": self.appearance,
             "head": self.head,
         }
+        if self.points:
+            data["points"] = list(self.points)
         if self.shape_keys:
             data["shape_keys"] = {name: list(keys) for name, keys in self.shape_keys.items()}
         return data
@@ -134,13 +160,19 @@ class ControlSchema:
                 appearance=int(data["appearance"]),
                 head=bool(data["head"]),
                 shape_keys={str(k): tuple(map(str, keys)) for k, keys in data.get("shape_keys", {}).items()},
+                points=tuple(map(str, data.get("points", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ControlError(f"the control schema is damaged ({error!r})") from error
-        sizes = (schema.betas, schema.appearance, *schema.latents.values())
+        sizes = (schema.betas, schema.appearance, *schema.latents.values(), len(schema.points))
         if any(not 0 <= size <= _MAX_VALUES for size in sizes) or len(schema.joints) > 4096:
             raise ControlError("the control schema asks for an absurd number of values")
         return schema
+
+
+def _known(points: np.ndarray) -> np.ndarray:
+    """Of points [P, 3], which are numbers."""
+    return np.isfinite(points).all(1)
 
 
 def _floats(name: str, value: Any) -> np.ndarray:

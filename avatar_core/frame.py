@@ -23,13 +23,15 @@ EMPTY_DEPTH = 1e10  # metres
 class Frame:
     """All planes are float32 with the top row first.
 
-    rgba: [H, W, 4]. depth: [H, W]. normal: [H, W, 3]. mask: [H, W] coverage, 0 to 1.
+    rgba: [H, W, 4]. depth: [H, W]. normal: [H, W, 3]. mask: [H, W] coverage, 0 to 1. limb: [H, W] int32, which of the
+    body's limbs shows, -1 where none does; None for methods that know no limbs.
     """
 
     rgba: np.ndarray
     depth: np.ndarray
     normal: np.ndarray
     mask: np.ndarray
+    limb: np.ndarray | None = None
 
     @classmethod
     def empty(cls, width: int, height: int) -> Frame:
@@ -120,13 +122,16 @@ def write_image(path: Path | str, pixels: np.ndarray) -> None:
 
 
 def write_exr(path: Path | str, frame: Frame) -> None:
-    """Float32 OpenEXR with channels R G B A, depth.Z, normal.X/Y/Z and mask.V; written beside and renamed."""
+    """Float32 OpenEXR with channels R G B A, depth.Z, normal.X/Y/Z and mask.V, and limb.V (-1: none) where
+    it has limbs; written beside and renamed."""
     channels = {
         **{name: frame.rgba[..., i] for i, name in enumerate("RGBA")},
         "depth.Z": frame.depth,
         **{f"normal.{name}": frame.normal[..., i] for i, name in enumerate("XYZ")},
         "mask.V": frame.mask,
     }
+    if frame.limb is not None:
+        channels["limb.V"] = frame.limb.astype(np.float32)
     path = Path(path)
     temporary = path.with_name(path.name + ".part")
     try:

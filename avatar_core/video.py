@@ -12,14 +12,16 @@ import numpy as np
 from .errors import AvatarError
 from .frame import EMPTY_DEPTH, Frame, linear_to_srgb
 
-PLANES = ("color", "depth", "normal", "mask")
+PLANES = ("color", "depth", "normal", "mask", "limb")
+_HUE = 0.61803398875  # from one limb's to the next's, the golden ratio
 
 
 def picture_of(frame: Frame, plane: str, depths: tuple[float, float]) -> np.ndarray:
     """[H, W, 3] uint8 for the eye; exact values are in EXR files.
 
     color: sRGB over white. depth: white at `depths[0]` metres, dark grey at `depths[1]`, black where there is nothing.
-    normal: (n + 1) / 2. mask: coverage.
+    normal: (n + 1) / 2. mask: coverage. limb: a hue each, black where there is none. Raises AvatarError for a frame
+    without limbs.
     """
     if plane == "color":
         values = linear_to_srgb(np.clip(frame.rgba[..., :3] + (1 - frame.rgba[..., 3:]), 0, 1))
@@ -29,9 +31,19 @@ def picture_of(frame: Frame, plane: str, depths: tuple[float, float]) -> np.ndar
         values = np.where(frame.depth < EMPTY_DEPTH, 1 - 0.85 * share, 0)[..., None]
     elif plane == "normal":
         values = np.where(frame.mask[..., None] > 0, frame.normal * 0.5 + 0.5, 0)
-    else:
+    elif plane == "mask":
         values = frame.mask[..., None]
+    elif frame.limb is None:
+        raise AvatarError("pictures of this actor have no limbs; leave 'limb' out of the planes")
+    else:
+        values = np.where(frame.limb[..., None] >= 0, limb_colour(frame.limb), 0)
     return np.round(np.broadcast_to(values, (*frame.depth.shape, 3)) * 255).astype(np.uint8)
+
+
+def limb_colour(limb: np.ndarray) -> np.ndarray:
+    """[...] to [..., 3] display sRGB, a saturated hue each."""
+    hue = (limb[..., None] * _HUE) % 1
+    return np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
 
 
 class VideoWriter:

@@ -13,6 +13,7 @@ IMPORTERS = {
     "nerf_blendshape": "avatar_core.methods.nerf_blendshape.paper.importer",
     "gdna": "avatar_core.methods.gdna.importer",
     "npva": "avatar_core.methods.npva.importer",
+    "human_view_synthesis": "avatar_core.methods.human_view_synthesis.importer",
 }
 
 

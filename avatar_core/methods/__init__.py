@@ -14,6 +14,7 @@ METHODS = {
     "nerf_blendshape_paper": "avatar_core.methods.nerf_blendshape.paper",
     "gdna": "avatar_core.methods.gdna",
     "npva": "avatar_core.methods.npva",
+    "human_view_synthesis": "avatar_core.methods.human_view_synthesis",
 }
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+INPUT = 256  # pixels a side of the pictures that it was made for
 
 _STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # channels, blocks, stride
 _EXPANSION = 4
@@ -71,3 +75,14 @@ class _Bottleneck(nn.Module):
         y = torch.relu(self.bn1(self.conv1(x)))
         y = torch.relu(self.bn2(self.conv2(y)))
         return torch.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
+
+
+def input_picture(pixels: np.ndarray) -> Tensor:
+    """[3, 256, 256] in [0, 1]: the square in the middle of [H, W, 3 or 4] uint8, whose alpha counts for nothing."""
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = torch.tensor(pixels[top : top + side, left : left + side, :3]).float() / 255
+    size = INPUT, INPUT
+    planes = square.permute(2, 0, 1)[None]
+    return functional.interpolate(planes, size, mode="bilinear", align_corners=False, antialias=True)[0].clamp(0, 1)

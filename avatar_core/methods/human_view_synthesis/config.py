@@ -30,6 +30,8 @@ class Config:
     """Gaussians on a limb"""
     density: float = 0.0
     """per metre: nearer limbs hide those behind them; 0 blends them all, as published"""
+    extent: float = 2.4
+    """metres that the side of a picture spans at the person"""
     encoder: bool = True
     """there is the network that reads an appearance from a picture"""
     pose_width: int = 1024
@@ -50,6 +52,8 @@ class Config:
             raise ConfigError("'features' must be up to 256, 'base' a multiple of 8 up to 512, 'per_limb' up to 64")
         if not (0 <= self.pose_width <= 8192 and self.pose_width % 32 == 0 and 0 <= self.dropout < 1):
             raise ConfigError("'pose_width' must be a multiple of 32 up to 8192, and 'dropout' below 1")
+        if not 0.1 <= self.extent <= 100:
+            raise ConfigError("'extent' must be from 0.1 to 100 metres")
         if not 0 <= self.density <= 1e6:
             raise ConfigError("'density' must be from 0 to 1e6")
 

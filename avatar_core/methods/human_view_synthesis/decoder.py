@@ -14,7 +14,7 @@ from .layers import ModulatedConv, SecondMomentNorm, activate, blur
 DEPTH = 4  # halvings; sides of latent images are multiples of 2^4
 _WIDEST = 3  # doublings of the channels
 _MIDDLE = 2
-_BLUR = 5
+BLUR = 5
 
 
 class StyledLayer(nn.Module):
@@ -37,8 +37,8 @@ class StyledLayer(nn.Module):
         self.down, self.up, self.last = stride == 2, up, last
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        y = self.c(self.n(blur(x, _BLUR) if self.down else x), style)
-        y = blur(y, _BLUR) if self.up else y
+        y = self.c(self.n(blur(x, BLUR) if self.down else x), style)
+        y = blur(y, BLUR) if self.up else y
         return y if self.last else activate(y)
 
 

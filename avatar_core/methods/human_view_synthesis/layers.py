@@ -10,12 +10,12 @@ from torch.nn import functional
 
 _EPSILON = 1e-8
 _MOMENTUM = 0.995
-_SLOPE = 0.2
+SLOPE = 0.2
 BINOMIAL = {3: (1.0, 2.0, 1.0), 5: (1.0, 4.0, 6.0, 4.0, 1.0)}
 
 
 def activate(x: Tensor) -> Tensor:
-    return functional.leaky_relu(x, _SLOPE) * math.sqrt(2)
+    return functional.leaky_relu(x, SLOPE) * math.sqrt(2)
 
 
 def blur(x: Tensor, size: int) -> Tensor:

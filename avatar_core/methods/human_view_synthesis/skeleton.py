@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-_PALETTE_STEP = 0.61803398875  # of the hue from a limb to the next, the golden ratio
-
 
 @dataclass(frozen=True)
 class Skeleton:
@@ -28,11 +24,6 @@ class Skeleton:
     @property
     def limb_names(self) -> tuple[str, ...]:
         return tuple(f"{self.joints[a]}-{self.joints[b]}" for a, b in self.limbs)
-
-    def colours(self) -> np.ndarray:
-        """[M, 3] display sRGB in which limbs are told apart."""
-        hue = (np.arange(len(self.limbs)) * _PALETTE_STEP) % 1
-        return np.clip(np.abs((hue[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1).astype(np.float32)
 
 
 _FINGER_JOINTS = {
