@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from avatar_core.controls import ControlError, Controls
 from avatar_core.data.nerf_blendshape import HeadFolder
 from avatar_core.errors import AvatarError
 from avatar_core.frame import EMPTY_DEPTH
+from avatar_core.methods.nerf_blendshape.compact import PRINCIPAL, compacted
 from avatar_core.methods.nerf_blendshape.field import Field
 from avatar_core.methods.nerf_blendshape.paper import Config, checkpoint
 from avatar_core.methods.nerf_blendshape.paper.importer import read_ranges
@@ -87,6 +89,39 @@ def test_checkpoint_is_imported_bit_for_bit(released: Path, state: dict[str, tor
     field = actor._model.field
     torch.testing.assert_close(field.density_net.params, state["sigma_net.params"], rtol=0, atol=0)
     torch.testing.assert_close(field.tables[0], state["encoder.embeddings_mean"][0], rtol=1e-3, atol=1e-6)
+
+
+def test_compact_actor_shows_the_same(released: Path, actor: Actor) -> None:
+    output = released.with_name("small.actor")
+    arguments = ("--data", str(FIXTURE), "--output", str(output), "--compact")
+    done = avatar("import", "nerf_blendshape", str(released), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert output.stat().st_size < 25e6 < released.with_name("head.actor").stat().st_size
+    lost = re.search(r"([\d.]+) % of what the expressions add is lost", done.stdout)
+    assert lost is not None and 0.1 < float(lost[1]) < 2  # one expression alone moves: only the 8 bits are lost
+    small, camera = Actor.load(output), camera_of(actor)
+    opened = replace(actor.schema.neutral(), expression=from_shape_keys({"jawOpen": 0.5}, EXPRESSIONS))
+    one, two = (which.render(opened, camera, "preview") for which in (actor, small))
+    assert np.abs(one.rgba - two.rgba).mean() < 0.01 < np.abs(one.rgba).mean()
+
+
+def test_principal_tables_are_those_that_move() -> None:
+    """As many independent expressions as there are tables are kept; of more, those that are driven farthest."""
+    config = replace(Config(), levels=2, features=2, log2_size=6, finest=32)
+    torch.manual_seed(0)
+    field = Field(config)
+    field.tables.data.normal_()
+    parameters = dict(field.named_parameters())
+    for moving, most in ((19, 0.01), (46, 0.9)):
+        reach = np.where(np.arange(46) < moving, 1.0, 0.0)
+        made, lost = compacted(config, parameters, reach)
+        assert made["tables"].dtype == torch.int8 and lost < most
+        assert lost > 0.3 or moving < 20
+        small = Field(replace(config, principal=PRINCIPAL))
+        small.load_state_dict(made)
+        weights = torch.zeros(47)
+        weights[0] = 1
+        torch.testing.assert_close(small.mix(weights), field.mix(weights), atol=0.02, rtol=0)
 
 
 def test_head_follows_expression_and_pose(actor: Actor, caplog: pytest.LogCaptureFixture) -> None:

@@ -151,6 +151,8 @@ def test_what_no_head_can_be_learnt_from(tmp_path: Path) -> None:
         shutil.copyfile(FIXTURE / "bc.jpg", path)  # labels without a head
     with pytest.raises(CaptureError, match="leave nothing where they meet"):
         Trainer(replace(options(tmp_path / "run", "nerf_blendshape", FAST, 5), capture=str(folder)))
+    with pytest.raises(AvatarError, match="'principal' is of imported actors"):
+        Trainer(options(tmp_path / "run", "nerf_blendshape", FAST | {"principal": 20}, 5))
     with pytest.raises(AvatarError, match="none is left before frame -99"):
         Trainer(replace(options(tmp_path / "run", "nerf_blendshape", FAST, 5), test_start=-99))
 

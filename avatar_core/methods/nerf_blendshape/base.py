@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from ...body import Body
 from ...camera import Camera
+from ...config import ConfigError
 from ...controls import Controls, ControlSchema
+from ...data.capture import Capture, CaptureError
+from ...data.head_capture import HeadCapture
 from ...frame import EMPTY_DEPTH, Frame, srgb_to_linear
 from ...quality import Quality
 from ...render.tiles import Planes, Watch, render_tiles
@@ -154,6 +157,16 @@ class HeadModel(nn.Module):
             points = points.clone().requires_grad_()
             density = self.field.density(points, table)[0]
             return -torch.autograd.grad(density.sum(), points)[0]
+
+
+def tracked(capture: Capture, config: FieldConfig) -> HeadCapture:
+    """What a head may be trained on. Raises CaptureError for a capture of another kind, ConfigError for a field that
+    cannot learn."""
+    if config.principal:
+        raise ConfigError("option 'principal' is of imported actors; leave it out to train")
+    if not isinstance(capture, HeadCapture):
+        raise CaptureError(f"{capture.folder} is no tracked head with a transforms.json, which this method trains on")
+    return capture
 
 
 def _placed(controls: Controls) -> PlacedHead:

@@ -18,6 +18,8 @@ class FieldConfig:
     """the shape keys whose mean an expression is, where it is not driven by the one of its own name"""
     mean: bool = True
     """a table more, whose coefficient is always 1; without, the first coefficient drives the first table"""
+    principal: int = 0
+    """tables that are stored, in 8 bits, of whose mixtures the expressions' consist (`compact`); 0: a table each"""
     levels: int = 16
     features: int = 4
     log2_size: int = 14
@@ -46,6 +48,8 @@ class FieldConfig:
         for name, keys in self.shape_keys.items():
             if name not in self.expressions or not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
                 raise ValueError(f"shape_keys must be lists of names by expression, got '{name}': {keys!r}")
+        if not 0 <= self.principal <= self.tables:
+            raise ValueError(f"principal must be at most {self.tables}, the number of tables")
         wide = self.width % 16 == 0 and 16 <= self.width <= 512 and 1 <= self.geometry <= 512
         deep = 1 <= self.density_layers <= 16 and 1 <= self.colour_layers <= 16
         if not (wide and deep and 1 <= self.tables <= 1024):

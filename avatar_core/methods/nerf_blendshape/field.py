@@ -37,20 +37,32 @@ def clamped(coefficients: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
 class Field(nn.Module):
     """Density and colour of points, for one mixture at a time."""
 
+    scales: Tensor
+    mixing: Tensor
+
     def __init__(self, config: FieldConfig) -> None:
         super().__init__()
         growth = math.exp2(math.log2(config.finest / config.base) / max(config.levels - 1, 1))
         self.spec = PublishedSpec(config.levels, config.features, config.log2_size, config.base, growth)
         self.bound, self.gain, self.shift = config.bound, config.gain, config.shift
-        shape = config.tables, self.spec.parameters, config.features
-        self.tables = nn.Parameter(torch.empty(shape).uniform_(-1e-4, 1e-4))
+        rows = self.spec.parameters, config.features
+        if config.principal:
+            self.tables = nn.Parameter(torch.zeros(config.principal, *rows, dtype=torch.int8), requires_grad=False)
+            self.register_buffer("scales", torch.zeros(config.principal, config.levels))
+            self.register_buffer("mixing", torch.zeros(config.tables, config.principal))
+        else:
+            self.tables = nn.Parameter(torch.empty(config.tables, *rows).uniform_(-1e-4, 1e-4))
         encoded = config.levels * config.features
         self.density_net = PackedMLP(encoded, 1 + config.geometry, config.width, config.density_layers)
         self.colour_net = PackedMLP(_HARMONICS + config.geometry, 3, config.width, config.colour_layers)
 
     def mix(self, weights: Tensor, factors: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
         """The table of an expression, [rows, features]; weights: [K]. factors: see `blend_tables`."""
-        return blend_tables(self.tables, weights, factors)
+        if self.tables.is_floating_point():
+            return blend_tables(self.tables, weights, factors)
+        amounts = (weights @ self.mixing)[:, None] * self.scales
+        levels = zip(amounts.unbind(1), self.tables.split(list(self.spec.sizes), 1), strict=True)
+        return torch.cat([torch.einsum("k,krf->rf", amount, part.to(amount)) for amount, part in levels])
 
     def encode(self, points: Tensor, table: Tensor) -> Tensor:
         """[N, levels * features] of points [N, 3] in field units; zeros outside of the cube."""

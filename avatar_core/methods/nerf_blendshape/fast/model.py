@@ -13,12 +13,11 @@ from ....body import Body
 from ....cuda.composite import accumulate, sample_weights
 from ....cuda.march import Samples
 from ....data.capture import Capture, CaptureError
-from ....data.head_capture import HeadCapture
 from ....nn.encoding import spherical_harmonics
 from ....quality import Quality
 from ....render.occupancy import OccupancyGrid
 from ...base import RayBatch
-from ..base import HeadModel, Shaded
+from ..base import HeadModel, Shaded, tracked
 from ..head import PlacedHead
 from ..space import to_head
 from .config import Config
@@ -107,15 +106,12 @@ class Model(HeadModel):
         )
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
-        """Ranges, the picture behind the head, and the voxels that masks leave. Raises CaptureError."""
-        if not isinstance(capture, HeadCapture):
-            raise CaptureError(
-                f"{capture.folder} is no tracked head with a transforms.json, which this method trains on"
-            )
-        config = self.config
-        self.set_ranges(*capture.ranges)
-        self._background = torch.tensor(capture.background).float() / 255
-        hull = carved(capture, np.array(frames), config.voxels, config.bound, config.scale)
+        """Ranges, the picture behind the head, and the voxels that masks leave. Raises CaptureError and
+        ConfigError."""
+        config, film = self.config, tracked(capture, self.config)
+        self.set_ranges(*film.ranges)
+        self._background = torch.tensor(film.background).float() / 255
+        hull = carved(film, np.array(frames), config.voxels, config.bound, config.scale)
         if not bool(hull.any()):
             raise CaptureError(f"{capture.folder}: masks and poses leave nothing where they meet; check its poses")
         self.hull.copy_(hull)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ....body.stand_in import stand_in
 from ....config import read_options
 from ....data.nerf_blendshape import COEFFICIENTS, HeadFolder, LayoutError, read_range
 from ....errors import AvatarError
+from ..compact import PRINCIPAL, compacted
 from . import checkpoint
 from .config import Config
 from .model import Model
@@ -32,16 +34,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--shape-keys", type=Path, help="JSON {expression: [shape keys whose mean it is]}, instead of ARKit's"
     )
+    parser.add_argument(
+        "--compact", action="store_true", help="24 MB instead of 97: fewer tables, in 8 bits; says what is lost"
+    )
     parser.add_argument("--licence", default="unknown", help="of the checkpoint (default unknown)")
     parser.add_argument("--output", type=Path, required=True, help="the .actor file")
 
 
 def run(arguments: Namespace) -> int:
     config = read_options(Config, _shape_keys(arguments.shape_keys), str(arguments.shape_keys))
+    found, ranges = checkpoint.read(arguments.checkpoint, config), read_ranges(arguments.data, arguments.test_start)
+    if arguments.compact:
+        field, lost = compacted(config, found.field, np.abs(ranges).max(0))
+        found, config = replace(found, field=field), replace(config, principal=PRINCIPAL)
+        print(f"{PRINCIPAL} principal tables: {100 * lost:.1f} % of what the expressions add is lost")
     actor = import_actor(
-        checkpoint.read(arguments.checkpoint, config),
+        found,
         config,
-        read_ranges(arguments.data, arguments.test_start),
+        ranges,
         arguments.output.stem,
         arguments.data.name,
         arguments.licence,

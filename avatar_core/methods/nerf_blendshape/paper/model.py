@@ -13,7 +13,7 @@ from ....body import Body
 from ....data.capture import Capture
 from ....quality import Quality
 from ...base import RayBatch
-from ..base import HeadModel, Shaded
+from ..base import HeadModel, Shaded, tracked
 from ..field import clamped
 from ..patches import lpips
 from ..space import to_head
@@ -67,8 +67,8 @@ class Model(HeadModel):
         self._occupied = None
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
-        """Ranges of the coefficients, and the picture behind the head. Raises CaptureError."""
-        self._lessons = Lessons.of(capture)
+        """Ranges of the coefficients, and the picture behind the head. Raises CaptureError and ConfigError."""
+        self._lessons = Lessons(tracked(capture, self.config))
         self.set_ranges(*self._lessons.capture.ranges)
         if self.config.perceptual:
             self._lessons.perceptual = lpips()

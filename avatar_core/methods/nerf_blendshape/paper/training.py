@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....data.capture import Capture, CaptureError
 from ....data.head_capture import HeadCapture
 from ....nn.pcg import pcg32_uniform
 from ...base import RayBatch
@@ -49,15 +48,6 @@ class Lessons:
     capture: HeadCapture
     perceptual: Perceptual | None = None
     noise: dict[int, Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, capture: Capture) -> Lessons:
-        """Raises CaptureError for a capture of another kind."""
-        if not isinstance(capture, HeadCapture):
-            raise CaptureError(
-                f"{capture.folder} is no tracked head with a transforms.json, which this method trains on"
-            )
-        return cls(capture)
 
     def losses(
         self,
