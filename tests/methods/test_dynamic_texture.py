@@ -16,6 +16,7 @@ from avatar_core.camera import Camera
 from avatar_core.methods.neural_actor.paper.config import Config
 from avatar_core.methods.neural_actor.paper.dynamic_texture import TexturePredictor, texture_loss
 from avatar_core.methods.neural_actor.paper.model import Model
+from avatar_core.quality import Quality
 
 SIZE = 32
 ELBOW = 18  # of SMPL's joints
@@ -81,8 +82,29 @@ def test_an_actor_with_a_predictor(body: Body, tmp_path: Path) -> None:
     torch.testing.assert_close(turned, still, atol=2e-4, rtol=0)
     assert float((bent - still).abs().max()) > 1e-2
     camera = Camera.look_at(np.array([0, 0.2, 3.0]), np.array([0, 0.2, 0]), 0.8, 12, 12)
-    one, two = (loaded.render(loaded.schema.neutral(), camera, "draft") for _ in range(2))
-    np.testing.assert_array_equal(one.rgba, two.rgba)
+    one, again = (loaded.render(loaded.schema.neutral(), camera, "draft") for _ in range(2))
+    np.testing.assert_array_equal(one.rgba, again.rgba)
+
+
+@pytest.mark.parametrize("sampler", ["published", "shell"])
+def test_a_frame_is_the_same_on_any_number_of_threads(body: Body, sampler: str) -> None:
+    torch.manual_seed(1)
+    model = Model(Config(texture_size=64, encoder="compact", sampler=sampler), body).eval()
+    torch.nn.init.normal_(model.textures.out.weight, std=0.3)
+    torch.nn.init.constant_(model.renderer.field.density_out.bias, 50.0)
+    pose = replace(model.schema.neutral(), pose=model.schema.neutral().pose + np.float32(0.3))
+    camera = Camera.look_at(np.array([0, 0.2, 3.0]), np.array([0, 0.2, 0]), 0.8, 12, 12)
+    threads, frames = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            model._folded = None
+            frames.append(model.render(pose, camera, Quality(0.008, 1.0, 0.002)).rgba)
+    finally:
+        torch.set_num_threads(threads)
+    assert frames[0][..., 3].max() > 0.9
+    np.testing.assert_array_equal(frames[1], frames[0])
+    np.testing.assert_array_equal(frames[2], frames[0])
 
 
 def test_sizes_that_do_not_fit_are_said(body: Body) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,17 @@ from .seams import Gutter
 from .training import JOINT, PAINTED, TEXTURE, Lessons, losses
 
 _TILE = 1 << 14  # rays at a time
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Convolutions add up in an order that depends on the number of threads; frames must not depend on it."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)
 
 
 class Model(nn.Module):
@@ -66,9 +78,7 @@ class Model(nn.Module):
         progress: Callable[[float], None] | None = None,
     ) -> Frame:
         with torch.inference_mode():
-            picture = self._picture(controls)
-            picture.folded = self._map(self.paint(picture, controls))
-            watch = Watch(cancel, progress)
+            picture, watch = self._textured(controls), Watch(cancel, progress)
             world = picture.vertices.numpy()
             return render_tiles(
                 camera, quality, lambda part: picture.tile(part, quality, watch), _TILE, world, self.config.reach, watch
@@ -81,9 +91,7 @@ class Model(nn.Module):
     def surface(self, controls: Controls, detail: int) -> Mesh:
         """The posed surface, coloured; `detail` cells a centimetre. Raises AvatarError."""
         with torch.inference_mode():
-            picture = self._picture(controls)
-            picture.folded = self._map(self.paint(picture, controls))
-            return picture.surface(detail)
+            return self._textured(controls).surface(detail)
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         """Starts from the maps of the training frames; raises CaptureError for a frame without one."""
@@ -122,7 +130,7 @@ class Model(nn.Module):
         return [*groups, {"params": painter, "lr": 5e-3}] if painter else groups
 
     def texture_image(self, controls: Controls) -> np.ndarray:
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             return self.paint(self._picture(controls), controls).clamp(0, 1).numpy()
 
     def paint(self, picture: Picture, controls: Controls) -> Tensor:
@@ -140,8 +148,12 @@ class Model(nn.Module):
     def _picture(self, controls: Controls, correction: tuple[Tensor, Tensor] | None = None) -> Picture:
         return Picture(self.renderer, self.body, self.rest, self.config, self.schema.check(controls), correction)
 
-    def _map(self, image: Tensor) -> Tensor:
-        """Renderer.texture_map, kept for the next picture of the same pose."""
-        if self._folded is None or not torch.equal(self._folded[0], image):
-            self._folded = image, self.renderer.texture_map(image.clamp(0, 1))
-        return self._folded[1]
+    def _textured(self, controls: Controls) -> Picture:
+        """A pose that can be rendered; its map is kept for the next picture of the same pose."""
+        picture = self._picture(controls)
+        with one_thread():
+            image = self.paint(picture, controls)
+            if self._folded is None or not torch.equal(self._folded[0], image):
+                self._folded = image, self.renderer.texture_map(image.clamp(0, 1))
+        picture.folded = self._folded[1]
+        return picture
