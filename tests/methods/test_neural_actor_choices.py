@@ -17,6 +17,7 @@ from avatar_core.config import ConfigError
 from avatar_core.cuda.closest_point import TriangleBVH
 from avatar_core.frame import Frame, linear_to_srgb
 from avatar_core.methods.neural_actor.paper import Config, Model
+from avatar_core.methods.neural_actor.paper.field import Field
 from avatar_core.methods.neural_actor.paper.geometry import PosedMesh
 from avatar_core.methods.neural_actor.paper.renderer import Renderer
 from avatar_core.methods.neural_actor.paper.seams import Gutter
@@ -87,6 +88,18 @@ def test_samples_near_the_surface_give_the_published_picture(chosen: Model, monk
     assert np.abs(shell.mask - published.mask).mean() < 0.01
     both = (published.mask > 0.9) & (shell.mask > 0.9)
     assert np.median(np.abs(shell.depth - published.depth)[both]) < 0.006
+
+
+def test_what_lies_deep_in_the_body_counts(chosen: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a thin fog, as fields are before they are trained: as much of it in both, also farther inside than `reach`."""
+    monkeypatch.setattr(Field, "density", lambda self, features: torch.full((len(features),), 5.0))
+    masks = []
+    for sampler in ("published", "shell"):
+        chosen.config = replace(chosen.config, sampler=sampler)
+        masks.append(picture(chosen).mask)
+    middle = masks[0] > np.quantile(masks[0], 0.95)  # the trunk
+    assert 0.5 < masks[0][middle].mean() < 0.9
+    assert np.abs(masks[1] - masks[0])[middle].max() < 0.03
 
 
 def test_a_frame_does_not_depend_on_those_before_it(chosen: Model) -> None:

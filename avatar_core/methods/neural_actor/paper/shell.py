@@ -1,14 +1,18 @@
-"""The published field looked at near the surface alone: the same picture from a fraction of the samples.
+"""The published field looked at near the body alone: the same picture from a fraction of the samples.
 
-Voxels near the posed surface bound the samples, so that a ray has several short intervals and none in the gaps between
-limbs. Samples are taken from front to back, density first, and colour only where something is seen.
+Voxels in the posed body and near it bound the samples, so that a ray has several short intervals and none in the gaps
+between limbs. What lies deep inside counts as well: rays that the surface stops never get there, but a field that is
+hardly trained is seen through. Samples are taken from front to back, density first, and colour only where something is
+seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
+from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
 from ....quality import Quality
@@ -24,11 +28,12 @@ _SEEN = 1e-4  # weight below which a sample's colour does not matter
 
 
 class Shell:
-    """The space within `reach` metres of a posed mesh, in the frame's space."""
+    """The space within `reach` metres of a posed mesh, and inside of it, in the frame's space."""
 
     def __init__(self, mesh: PosedMesh, reach: float) -> None:
         self.mesh, self.reach = mesh, reach
-        self.grid = OccupancyGrid.near(mesh.bvh, reach, _VOXEL)
+        hollow = OccupancyGrid.near(mesh.bvh, reach, _VOXEL)
+        self.grid = replace(hollow, fine=torch.as_tensor(binary_fill_holes(hollow.fine.numpy())))
 
     def march(
         self,
@@ -49,7 +54,7 @@ class Shell:
             check()
             ray, distance = samples.ray[part], samples.distance[part]
             at = self.mesh.locate(origins[ray] + distance[:, None] * along[ray])
-            near = torch.nonzero(at.distance2 < self.reach**2).squeeze(1)
+            near = torch.nonzero((at.distance2 < self.reach**2) | (at.local[:, 2] < 0)).squeeze(1)
             ray, distance = ray[near], distance[near]
             found = renderer.look(at.at(near), folded)
             density = torch.relu(found.density)
