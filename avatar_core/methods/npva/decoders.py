@@ -60,5 +60,6 @@ class Decoders(nn.Module):
             self.displacement = _upwards((first, 64, 32, 32, 16, 16, 8, 3) if config.fine else coarse)
 
     def forward(self, z: Tensor) -> Maps:
+        z = z.contiguous(memory_format=torch.channels_last)  # faster
         displacements = None if self.displacement is None else self.displacement(z)
         return Maps(self.geometry(z), displacements, self.features(z))

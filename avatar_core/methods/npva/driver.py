@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import leaky_relu, linear
 
 from .encoder import LATENT, SLOPE
 
@@ -22,7 +22,8 @@ class Driver(nn.Module):
 
     def __init__(self, coefficients: int, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(coefficients, _CODE)
+        self.weight = nn.Parameter(torch.zeros(_CODE, coefficients))
+        self.bias = nn.Parameter(torch.zeros(_CODE))
         self.network: nn.ModuleList | None = None
         if width:
             self.network = nn.ModuleList([nn.Linear(coefficients, width), nn.Linear(width, _CODE)])
@@ -34,7 +35,7 @@ class Driver(nn.Module):
     def forward(self, coefficients: Tensor) -> Tensor:
         """The latent [1, 4, 8, 8]."""
         c = torch.maximum(torch.minimum(coefficients, self.highest), self.lowest)
-        code = self.linear(c)
+        code = linear(c, self.weight, self.bias)
         if self.network is not None:
             hidden, out = self.network
             code = code + out(leaky_relu(hidden(c), SLOPE))
@@ -48,8 +49,8 @@ class Driver(nn.Module):
         c, z = (coefficients - mean).double(), (latents.flatten(1) - middle).double()
         normal = c.T @ c + ridge * len(c) * torch.eye(c.shape[1]).to(c)
         weight = torch.linalg.solve(normal, c.T @ z).T.to(middle)
-        self.linear.weight.copy_(weight)
-        self.linear.bias.copy_(middle - weight @ mean)
+        self.weight.copy_(weight)
+        self.bias.copy_(middle - weight @ mean)
         self.set_range(coefficients.amin(0), coefficients.amax(0))
 
     @torch.no_grad()

@@ -86,7 +86,7 @@ def read_map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise IdentityError(f"{path} cannot be read; 'avatar import npva' needs the identity's folder") from error
     if stored.shape != shape or stored.dtype.kind != "f":
         raise IdentityError(f"{path} must hold floats {shape}, holds {stored.dtype} {stored.shape}")
-    values = np.asarray(stored, np.float32)
+    values = np.array(stored, np.float32)
     if not np.isfinite(values).all():
         raise IdentityError(f"{path} holds NaN or infinity")
     return values
@@ -132,9 +132,9 @@ def import_actor(
     model.set_positions(mean, deviation)
     with torch.inference_mode():
         codes = [frame_latent(model, folder, *frame) for frame in frames] or [torch.zeros(1, *LATENT)]
-        model.driver.linear.bias.copy_(codes[0].flatten())
+        model.driver.bias.copy_(codes[0].flatten())
         if names:
-            model.driver.linear.weight.copy_(torch.cat(codes[1:]).flatten(1).T - codes[0].flatten()[:, None])
+            model.driver.weight.copy_(torch.cat(codes[1:]).flatten(1).T - codes[0].flatten()[:, None])
         vertices = to_head(model.decode(codes[0]).vertices.double().numpy())
     model.body = stand_in(name, vertices.min(0), vertices.max(0), licence)
     provenance: dict[str, Any] = {

@@ -14,6 +14,9 @@ from .aggregation import Aggregator
 from .compositing import LAST
 from .config import Config
 from .surface import Points
+from .vicinity import Vicinity
+
+_UNSEEN = 1 / 4096  # weight of a sample whose colour no picture shows
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,10 @@ class Cloud:
 
     def __init__(self, points: Points, aggregator: Aggregator, config: Config) -> None:
         self.points, self.aggregator, self.config = points, aggregator, config
-        self.grid = None if config.published else NeighbourGrid(points.positions.detach(), config.radius)
+        self.grid: NeighbourGrid | None = None
+        if not config.published:
+            self.grid = NeighbourGrid(points.positions.detach(), config.radius)
+            self.vicinity = Vicinity(points.positions.detach(), config.radius)
 
     def render(self, samples: Samples) -> Pixels:
         """Differentiable with respect to points and networks; places and who is near them are constants."""
@@ -61,12 +67,13 @@ class Cloud:
     def _exact(self, samples: Samples, grid: NeighbourGrid) -> Pixels:
         rays, count, _ = samples.places.shape
         places = samples.places.flatten(0, 1)
-        indices, _ = grid.query(places, self.config.neighbours)
-        kept = (indices[:, 0] >= 0).nonzero()[:, 0]
+        kept = self.vicinity.holds(places).nonzero()[:, 0]
+        indices, _ = grid.query(places[kept], self.config.neighbours)
+        some = indices[:, 0] >= 0
+        kept, indices = kept[some], indices[some]
         ray = kept // count
-        encoded = self._encode(places[kept], indices[kept], samples.rotation)
+        encoded = self._encode(places[kept], indices, samples.rotation)
         density = self.aggregator.densities(encoded)
-        colour = self.aggregator.colours(encoded, samples.directions[ray])
         depth = samples.depth(samples.places)
         mean = (depth[:, -1:] - depth[:, :1]) / (count - 1)
         length = torch.cat([depth.diff(dim=1), mean], 1).flatten()[kept]
@@ -75,11 +82,15 @@ class Cloud:
             last[:-1] = ray[1:] != ray[:-1]
             length = torch.where(last, LAST, length)
         weight = sample_weights(density * length, ray)
-        value = torch.cat([colour, depth.flatten()[kept, None]], 1)
-        total = accumulate(weight, value, ray, rays)
         hit = torch.zeros(rays, dtype=torch.bool, device=ray.device)
         hit[ray] = True
-        return Pixels(total[:, :3], accumulate(weight, None, ray, rays), total[:, 3], hit)
+        coverage = accumulate(weight, None, ray, rays)
+        distance = accumulate(weight, depth.flatten()[kept, None], ray, rays)[:, 0]
+        if not torch.is_grad_enabled():
+            seen = (weight > _UNSEEN).nonzero()[:, 0]
+            weight, encoded, ray = weight[seen], encoded[seen], ray[seen]
+        colour = accumulate(weight, self.aggregator.colours(encoded, samples.directions[ray]), ray, rays)
+        return Pixels(colour, coverage, distance, hit)
 
     def _published(self, samples: Samples) -> Pixels:
         config = self.config

@@ -1,0 +1,243 @@
+"""NPVA behind its interface: a small head, without the recordings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from avatar_core.actor import Actor, describe
+from avatar_core.body.stand_in import stand_in
+from avatar_core.camera import Camera
+from avatar_core.cli import main
+from avatar_core.controls import Controls
+from avatar_core.methods.npva import Config, Model, checkpoint, losses, phases
+from avatar_core.methods.npva.published_query import SLOTS, VoxelRows, query
+from avatar_core.methods.npva.surface import SIDE, triangles
+from avatar_core.methods.npva.vicinity import Vicinity
+
+SMALL = Config(
+    expressions=("jawOpen", "smile"), shape_keys={}, fine=False, features=4, width=16, encoder=True, opaque=True
+)
+
+
+def sphere() -> Tensor:
+    """A position map [3, SIDE, SIDE], mm: 9 cm around the origin."""
+    v, u = torch.meshgrid(torch.linspace(0.02, 3.12, SIDE), torch.linspace(-3.14159, 3.11705, SIDE), indexing="ij")
+    return 90 * torch.stack([v.sin() * u.sin(), -v.cos(), -v.sin() * u.cos()])
+
+
+def head(config: Config = SMALL) -> Model:
+    torch.manual_seed(0)
+    model = Model(config, stand_in("ball", -np.full(3, 0.09), np.full(3, 0.09), "none")).eval()
+    model.set_positions(sphere(), 0.5)
+    torch.nn.init.constant_(model.aggregator.density[-1].bias, 4.0)
+    return model
+
+
+def camera(size: int = 48, distance: float = 1.0) -> Camera:
+    return Camera.look_at(np.array([0, 0, distance]), np.zeros(3), 0.25, size, size)
+
+
+def actor(model: Model) -> Actor:
+    return Actor(model, model.body, describe("npva", model, model.body, {"name": "ball"}, "none"))
+
+
+@pytest.fixture(scope="module")
+def ball() -> Actor:
+    return actor(head())
+
+
+def still(jaw: float = 0.0, placed: np.ndarray | None = None) -> Controls:
+    return Controls(expression=np.array([jaw, 0], np.float32), head=placed)
+
+
+def test_a_frame_has_depth_normals_and_coverage(ball: Actor) -> None:
+    frame = ball.render(still(), camera())
+    middle = frame.depth[24, 24], frame.normal[24, 24], frame.mask[24, 24]
+    assert middle[0] == pytest.approx(1 - 0.09, abs=0.006)
+    assert middle[1] == pytest.approx((0, 0, 1), abs=0.3)
+    assert middle[2] == pytest.approx(1, abs=1e-3)
+    assert frame.mask[0, 0] == 0 and frame.depth[0, 0] > 1e9
+    assert 0.3 < frame.mask.mean() < 0.5  # of a disc as wide as 0.72 of the picture
+
+
+def test_light_passes_where_points_are_few() -> None:
+    thin = head(replace(SMALL, opaque=False))
+    torch.nn.init.constant_(thin.aggregator.density[-1].bias, -3.0)
+    frame = actor(thin).render(still(), camera())
+    assert 0.02 < frame.mask[24, 24] < 0.6
+    assert frame.depth[24, 24] == pytest.approx(1 - 0.09, abs=0.01)
+    assert (frame.rgba[24, 24, :3] <= frame.rgba[24, 24, 3] + 1e-6).all()
+
+
+def test_the_head_is_placed_and_scaled(ball: Actor) -> None:
+    placed = np.diag([2.0, 2, 2, 1])
+    placed[:3, 3] = 0.5, 0, -1
+    frame = ball.render(still(placed=placed), Camera.look_at(np.array([0.5, 0, 1]), placed[:3, 3], 0.25, 48, 48))
+    assert frame.depth[24, 24] == pytest.approx(2 - 0.18, abs=0.012)
+    assert frame.mask == pytest.approx(ball.render(still(), camera()).mask, abs=0.05)
+    vertices, _ = ball.proxy_mesh(still(placed=placed))
+    assert vertices.mean(0) == pytest.approx(placed[:3, 3], abs=0.02)
+
+
+def test_expressions_move_points_and_are_clamped() -> None:
+    model = head()
+    latents = torch.randn(20, 4, 8, 8)
+    coefficients = torch.rand(20, 2)
+    latents += 3 * coefficients[:, :1, None, None]
+    model.driver.fit(coefficients, latents)
+    with torch.inference_mode():
+        rest, jaw = (model.driver(torch.tensor([value, 0.5])) for value in (0.0, 1.0))
+        assert float((jaw - rest).mean()) == pytest.approx(3, abs=0.5)
+        assert torch.equal(
+            model.driver(torch.tensor([7.0, 0.5])), model.driver(torch.tensor([coefficients[:, 0].max(), 0.5]))
+        )
+    made = actor(model)
+    assert np.abs(made.render(still(0.0), camera()).rgba - made.render(still(1.0), camera()).rgba).max() > 0.01
+
+
+def test_a_file_gives_the_same_picture(ball: Actor, tmp_path: Path) -> None:
+    ball.save(tmp_path / "ball.actor")
+    loaded = Actor.load(tmp_path / "ball.actor")
+    assert loaded.schema == ball.schema
+    ours, theirs = (one.render(still(), camera()) for one in (ball, loaded))
+    assert np.abs(ours.rgba - theirs.rgba).mean() < 2e-3  # large tensors have half precision
+
+
+def test_all_samples_have_their_nearest_points() -> None:
+    """Whatever the cells in between say; also beside an outlier as far away as it may be."""
+    torch.manual_seed(1)
+    points = torch.cat([torch.rand(3000, 3) * 60, torch.tensor([[1e7, -3e6, 2e5], [torch.nan, 0, 0]])])
+    places = torch.rand(4000, 3) * 80 - 10
+    near = (torch.cdist(places.double(), points[:-1].double()) <= 4).any(1)
+    held = Vicinity(points, 4.0).holds(places)
+    assert bool((held | ~near).all()) and not bool(held.all())
+
+
+def test_published_query_visits_shells() -> None:
+    """Against the rule, written out for one sample after the other; an outlier costs nothing."""
+    torch.manual_seed(2)
+    points = torch.cat([torch.rand(2500, 3) * 12, torch.tensor([[4e5, 4e5, 4e5]])])
+    places = torch.rand(40, 30, 3) * 14 - 1
+    found = query(places, points, 8, 4.0)
+    rows = VoxelRows(points)
+    cells = rows._cells(points)
+    _, voxel, held = cells.unique(dim=0, return_inverse=True, return_counts=True)
+    assert int(held.max()) <= 25
+    alive = voxel != voxel[0]
+    for ray in range(len(places)):
+        kept = []
+        for sample in range(places.shape[1]):
+            apart = (rows._cells(places[ray, sample][None]) - cells).abs().amax(1)
+            if int(apart.min()) <= 3:
+                kept.append((sample, apart))
+        row = int(found.rays[:ray].sum())
+        for slot, (sample, apart) in enumerate(kept[:SLOTS]):
+            distance = (points - places[ray, sample]).norm(dim=1)
+            wanted: set[int] = set()
+            for shell in range(4):
+                seen = (alive & (apart <= shell) & (distance <= 4)).nonzero()[:, 0]
+                wanted = set(seen[distance[seen].argsort()][:8].tolist())
+                if len(seen) >= 8:
+                    break
+            assert set(found.indices[row, slot].tolist()) - {-1} == wanted
+
+
+def test_phases() -> None:
+    rng = np.random.default_rng(0)
+    grid = phases.grid_pixels(667, 1024, rng)
+    assert len(grid) == pytest.approx(667 * 1024 / 6, rel=0.01) and len(np.unique(grid, axis=0)) == len(grid)
+    assert len(phases.grid_pixels(40, 30, rng)) == 40 * 30  # a stride of less than a pixel
+    maps = phases.ErrorMaps(1)
+    assert len(phases.error_pixels(maps.values[0], 80, 80, 100, rng)) == 80 * 80  # nothing known yet: a grid
+    maps.update(0, np.array([[75, 5], [75, 7], [5, 75]]), np.array([1.0, 2.0, 0.5]), 80, 80)
+    drawn = phases.error_pixels(maps.values[0], 80, 80, 100, rng)
+    assert len(drawn) == 100 and (drawn >= 0).all() and (drawn < 80).all()
+    assert ((drawn >= (70, 0)) & (drawn < (80, 10))).all(1).sum() == 75
+    mask = np.zeros((60, 90), bool)
+    assert len(phases.patch_pixels(mask, 32, rng)) == 32 * 32  # an empty mask
+    mask[0, 89] = True
+    corner = phases.patch_pixels(mask, 32, rng)
+    assert corner.min(0).tolist() == [58, 0] and corner.max(0).tolist() == [89, 31]
+    assert len(phases.patch_pixels(mask, 340, rng)) == 60 * 60
+
+
+def test_far_depths_and_the_mouth_are_left_out() -> None:
+    found, measured = torch.tensor([1000.0, 1004.0, 900.0]), torch.tensor([1001.0, 1000.0, 1000.0])
+    assert losses.depth(found, measured).item() == pytest.approx(5 / 3)
+    vertices = torch.tensor([[0.0, 0, 0], [3, 4, 0]])
+    assert losses.mesh(vertices, torch.zeros(2, 3), torch.tensor([1.0, 0])).item() == 0
+    assert losses.scheduled(5, 1, 8, 100_000) == 8 and losses.scheduled(5, -1, 2, 30_000) == 3
+
+
+def test_open_surfaces_have_borders() -> None:
+    assert len(triangles(wrapped=False, capped=False)) == 2 * (SIDE - 1) ** 2
+    assert len(triangles(wrapped=True, capped=False)) == 2 * (SIDE - 1) * SIDE
+
+
+class Identity:
+    """A released checkpoint and the folder of its identity, as small as they may be."""
+
+    def __init__(self, root: Path) -> None:
+        from PIL import Image
+
+        model = head()
+        self.model, self.checkpoint, self.data = model, root / "checkpoint_latest.pth", root / "m--0--GHS"
+        parts = ("encoder", "decoders", "aggregator")
+        state = {name: value for name, value in model.state_dict().items() if name.split(".")[0] in parts}
+        file = {"epoch": 2, "global_step": 7, "lossmap": np.zeros((1, 8, 8), np.float32), **checkpoint.publish(state)}
+        torch.save(file, self.checkpoint)
+        stored = sphere().flip(1).transpose(1, 2).numpy()  # indexed by u, then v
+        gen, frames = self.data / "gendir", ("000102", "000105")
+        textures = self.data / "unwrapped_uv_1024" / "SEN_a" / "average"
+        for folder in (gen / "posMap" / "SEN_a", textures):
+            folder.mkdir(parents=True)
+        np.save(gen / "posMean.npy", stored.astype(np.float64))
+        (gen / "posVar.txt").write_text("0.25\n")
+        for number, frame in enumerate(frames):
+            np.save(gen / "posMap" / "SEN_a" / f"{frame}.npy", stored.transpose(1, 2, 0) + number)
+            Image.fromarray(np.full((1024, 1024, 3), 90 * number, np.uint8)).save(textures / f"{frame}.png")
+        self.list = root / "frames.txt"
+        self.list.write_text("".join(f"SEN_a {frame}\n" for frame in frames))
+
+    def run(self, output: Path) -> int:
+        options = ["--data", str(self.data), "--frames", str(self.list), "--output", str(output)]
+        return main(["import", "npva", str(self.checkpoint), *options])
+
+
+def test_import_of_a_released_checkpoint(tmp_path: Path) -> None:
+    identity = Identity(tmp_path)
+    assert identity.run(tmp_path / "id.actor") == 0
+    made = Actor.load(tmp_path / "id.actor")
+    assert made.schema.expressions == ("SEN_a/000105",)
+    assert made.metadata["provenance"]["steps"] == 7
+    found = checkpoint.read(identity.checkpoint)
+    for name, value in found.state.items():
+        assert torch.equal(value, identity.model.state_dict()[name]) or name.endswith("num_batches_tracked"), name
+    assert made.render(Controls(expression=np.ones(1, np.float32)), camera(24)).mask.max() == pytest.approx(1, abs=1e-3)
+
+
+def test_what_cannot_be_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    identity = Identity(tmp_path)
+
+    def refused(*words: str) -> None:
+        assert identity.run(tmp_path / "id.actor") == 2
+        told = capsys.readouterr().err
+        assert all(word in told for word in words), told
+
+    identity.list.write_text("SEN_a 000999\n")
+    refused("000999")
+    identity.list.write_text("../../etc passwd\n")
+    refused("frames.txt", "SEQUENCE FRAME")
+    mean = identity.data / "gendir" / "posMean.npy"
+    np.save(mean, np.zeros((3, 64, 64)))
+    refused("posMean.npy", "(3, 256, 256)")
+    mean.unlink()
+    refused("posMean.npy", "identity's folder")
+    torch.save({"encoder": {}, "decoder": {}, "aggregator": {}}, identity.checkpoint)
+    refused("checkpoint_latest.pth", "NPVA")
