@@ -20,11 +20,15 @@ from .errors import AvatarError
 
 _MAX_BYTES = 1 << 30  # of a motion, unpacked
 _MAX_FRAMES = 1_000_000
+_MAX_RATE = 1000.0
+_AIST_RATE = 60.0
+_AMASS_RATES = ("mocap_framerate", "mocap_frame_rate")  # SMPL-H's files, SMPL-X's
 
 
-def read_motion(path: Path, body: Body, up: str | None = None) -> list[Controls]:
-    """The motion for `body`, whose own shape is kept; joints that only one of both has stay at rest. up: the axis of
-    the file's world that is up, a key of UPS; None for the format's own. Raises AvatarError."""
+def read_motion(path: Path, body: Body, up: str | None = None, betas: np.ndarray | None = None) -> list[Controls]:
+    """The motion for `body` of the shape `betas` [B] (None: its mean), not of the one recorded; joints that only one of
+    both has stay at rest. up: the axis of the file's world that is up, a key of UPS; None for the format's own. Raises
+    AvatarError."""
     if len(body.joint_names) < BODY_JOINTS:
         raise AvatarError(f"motions are of SMPL's skeleton; this actor has {len(body.joint_names)} joints: use --shot")
     if path.is_dir():
@@ -36,7 +40,19 @@ def read_motion(path: Path, body: Body, up: str | None = None) -> list[Controls]
     else:
         raise AvatarError(f"{path} is no motion: give a .npz of AMASS, a .pkl of AIST++ or a folder of EasyMocap's")
     world = UPS[up or usual]
-    return [replace(track.turned(world), shapes=np.zeros(0)).controls(body) for track in tracks]
+    shapes = np.zeros(0) if betas is None else betas
+    return [replace(track.turned(world), shapes=shapes).controls(body) for track in tracks]
+
+
+def frame_rate(path: Path) -> float | None:
+    """Frames a second, where the file says so (AMASS) or its format does (AIST++). Raises AvatarError."""
+    if path.suffix == ".pkl":
+        return _AIST_RATE
+    if path.suffix != ".npz":
+        return None
+    said = read_npz(path, _MAX_BYTES, set(_AMASS_RATES))
+    rates = [float(rate.reshape(-1)[0]) for rate in said.values() if rate.size and rate.dtype.kind in "iuf"]
+    return rates[0] if rates and 0 < rates[0] <= _MAX_RATE else None
 
 
 def _amass(path: Path) -> list[Track]:

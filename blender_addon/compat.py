@@ -159,3 +159,15 @@ def from_rec709() -> np.ndarray | None:
     space = getattr(getattr(bpy.data, "colorspace", None), "working_space", "Linear Rec.709")
     rows = _FROM_REC709.get(space)
     return None if rows is None else np.array(rows, np.float32)
+
+
+def curves(owner: Any, path: str) -> list[Any]:
+    """The F-curves of a keyed property of `owner` (object, shape keys), in the order of its components."""
+    action = owner.animation_data.action
+    if hasattr(owner.animation_data, "action_slot"):  # since 4.4
+        slot = owner.animation_data.action_slot
+        strips = (strip for layer in action.layers for strip in layer.strips)
+        found = [curve for strip in strips for curve in strip.channelbag(slot).fcurves]
+    else:
+        found = list(action.fcurves)
+    return sorted((curve for curve in found if curve.data_path == path), key=lambda curve: curve.array_index)

@@ -36,7 +36,7 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return _attempt(self, context, lambda: self._load(context))
+        return attempt(self, context, lambda: self._load(context))
 
     def _load(self, context: bpy.types.Context) -> str:
         path = Path(bpy.path.abspath(self.filepath)).absolute()
@@ -93,7 +93,7 @@ class AVATAR_OT_fit_bones(bpy.types.Operator):
         return avatar is not None and avatar.type == "ARMATURE" and body_mesh(avatar) is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return _attempt(self, context, lambda: self._fit(context))
+        return attempt(self, context, lambda: self._fit(context))
 
     def _fit(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
@@ -122,7 +122,7 @@ class AVATAR_OT_attach_head(bpy.types.Operator):
         return body is not None and body.type == "ARMATURE" and bool(_selected_heads(context))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return _attempt(self, context, lambda: self._attach(context))
+        return attempt(self, context, lambda: self._attach(context))
 
     def _attach(self, context: bpy.types.Context) -> str:
         body = context.object
@@ -162,7 +162,7 @@ class AVATAR_OT_setup_compositing(bpy.types.Operator):
     bl_options = frozenset({"REGISTER", "UNDO"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return _attempt(self, context, lambda: self._set_up(context))
+        return attempt(self, context, lambda: self._set_up(context))
 
     def _set_up(self, context: bpy.types.Context) -> str:
         avatars = compositor.set_up(context.scene.avatar.owner or context.scene)
@@ -199,7 +199,7 @@ class AVATAR_OT_check_worker(bpy.types.Operator):
             session.current.check()
             return session.current.status
 
-        return _attempt(self, context, check)
+        return attempt(self, context, check)
 
 
 class AVATAR_OT_stop_worker(bpy.types.Operator):
@@ -263,7 +263,7 @@ _OPERATORS = (
 )
 
 
-def _attempt(operator: bpy.types.Operator, context: bpy.types.Context, work: Any) -> set[str]:
+def attempt(operator: bpy.types.Operator, context: bpy.types.Context, work: Any) -> set[str]:
     """Does `work`, which returns a sentence; its known failures become the operator's error."""
     window = context.window
     if window is not None:

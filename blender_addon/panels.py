@@ -83,6 +83,19 @@ class AVATAR_PT_shape(_AvatarPanel, bpy.types.Panel):
             column.prop(block, "value", text=block.name.removeprefix("expr_"), slider=True)
 
 
+class AVATAR_PT_motion(_AvatarPanel, bpy.types.Panel):
+    bl_label = "Motion"
+    bl_parent_id = "AVATAR_PT_rig"
+    bl_options = frozenset({"DEFAULT_CLOSED"})
+
+    def draw(self, context: bpy.types.Context) -> None:
+        column = self.layout.column(align=True)
+        column.operator("avatar.import_motion", icon="IMPORT")
+        column.operator("avatar.import_faces", icon="USER")
+        column.operator("avatar.bake_motion", icon="KEYFRAME")
+        column.operator("avatar.export_motion", icon="EXPORT")
+
+
 class AVATAR_PT_viewport(_AvatarPanel, bpy.types.Panel):
     bl_label = "Viewport"
 
@@ -150,7 +163,15 @@ def unregister() -> None:
         bpy.utils.unregister_class(panel)
 
 
-_PANELS = (AVATAR_PT_actor, AVATAR_PT_rig, AVATAR_PT_shape, AVATAR_PT_viewport, AVATAR_PT_compositing, AVATAR_PT_worker)
+_PANELS = (
+    AVATAR_PT_actor,
+    AVATAR_PT_rig,
+    AVATAR_PT_shape,
+    AVATAR_PT_motion,
+    AVATAR_PT_viewport,
+    AVATAR_PT_compositing,
+    AVATAR_PT_worker,
+)
 
 
 def _sliders(context: bpy.types.Context) -> list[bpy.types.ShapeKey]:

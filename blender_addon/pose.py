@@ -76,7 +76,7 @@ def joint_rotations(
         rotations[i] = turned[i] if parent is None else turned[parent].T @ turned[i]
     # The rig turns about its bone's rest head, SMPL about the joint of the shaped body: equal once bones fit.
     root = world[:3, :3] @ turned[0]
-    pelvis = _shaped_head(bones[0].bone, betas)
+    pelvis = shaped_head(bones[0].bone, betas)
     transl = world[:3, :3] @ posed[0, :3, 3] + world[:3, 3] - root @ rest[0, :3, 3] + root @ pelvis - pelvis
     rotations[0] = root
     return rotations, transl
@@ -117,7 +117,8 @@ def _bones(armature: bpy.types.Object, joints: Sequence[str]) -> list[bpy.types.
     return [armature.pose.bones[name] for name in joints]
 
 
-def _shaped_head(bone: bpy.types.Bone, betas: np.ndarray) -> np.ndarray:
+def shaped_head(bone: bpy.types.Bone, betas: np.ndarray) -> np.ndarray:
+    """[3] metres, in the armature: the joint of the body with these betas."""
     if _HEAD not in bone or _HEAD_SHAPE not in bone:
         return np.array(bone.head_local, np.float64)
     moves = np.array(bone[_HEAD_SHAPE], np.float64).reshape(3, -1)

@@ -86,6 +86,17 @@ class Session:
         """Names and arrays of the body that carries an actor. Raises WorkerError, SceneError."""
         return self._request({"type": "body", "actor": str(path)}, None, None)
 
+    def motion(
+        self, path: Path, file: Path, up: str | None, betas: np.ndarray
+    ) -> tuple[float | None, np.ndarray, np.ndarray]:
+        """A recorded motion for an actor of this shape: frames a second where known, pose [T, J, 3], transl [T, 3].
+
+        Raises WorkerError, SceneError.
+        """
+        message = {"type": "motion", "actor": str(path), "path": str(file), "up": up, "betas": betas.tolist()}
+        header, planes = self._request(message, None, None)
+        return header["fps"], planes["pose"].astype(np.float64), planes["transl"].astype(np.float64)
+
     def render(
         self,
         path: Path,

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -25,8 +26,10 @@ import numpy as np
 from .. import __version__
 from ..camera import Camera
 from ..controls import Controls
+from ..data.easymocap import UPS
 from ..errors import AvatarError
 from ..frame import Frame
+from ..motion_files import frame_rate, read_motion
 from . import device, protocol
 from .actors import ActorCache, RequestError
 
@@ -80,6 +83,7 @@ class Server:
             "body": self.body,
             "render": self.render,
             "proxy": self.proxy,
+            "motion": self.motion,
             "unload": self.unload,
         }
 
@@ -178,6 +182,18 @@ class Server:
             "vertices": np.ascontiguousarray(vertices, np.float32),
             "faces": np.ascontiguousarray(faces, np.int32),
         }
+
+    def motion(self, job: Job) -> Answer:
+        """A recorded motion for the actor, shaped by `betas`: pose [T, J, 3], transl [T, 3]; `fps` where the file
+        tells, else null."""
+        path, up = Path(str(job.get("path"))), job.get("up")
+        if up is not None and up not in UPS:
+            raise RequestError(f"'{up}' is no axis that may be up; there are {', '.join(UPS)}")
+        betas = Controls.from_dict({"betas": job.get("betas") or []}).betas
+        frames = read_motion(path, self._actor(job).body, up, betas)
+        planes = {name: np.stack([getattr(frame, name) for frame in frames]) for name in ("pose", "transl")}
+        fps = frame_rate(path)
+        return {"fps": fps}, {name: np.ascontiguousarray(plane, np.float32) for name, plane in planes.items()}
 
     def unload(self, job: Job) -> Answer:
         self._forget(None)

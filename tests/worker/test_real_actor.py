@@ -120,3 +120,19 @@ def test_a_file_that_only_pretends_to_be_an_actor_is_a_sentence(ask, tmp_path):
     with pytest.raises(WorkerError) as caught:
         ask("load", **{"actor": str(path)})
     assert caught.value.kind == "bad_input" and "broken.actor" in caught.value.message
+
+
+def test_a_recorded_motion_comes_for_the_actors_joints(ask, actor, tmp_path):
+    file = tmp_path / "walk.npz"
+    np.savez(file, poses=np.full((3, 66), 0.1), trans=np.zeros((3, 3)), mocap_frame_rate=120)
+    reply = ask("motion", path=str(file), betas=[0.5])
+    assert reply.header["fps"] == 120
+    assert reply.planes["pose"].shape == (3, len(actor.schema.joints), 3)
+    assert np.allclose(reply.planes["pose"][:, 1:22], 0.1) and not reply.planes["pose"][:, 22:].any()
+
+
+@pytest.mark.parametrize(("fields", "said"), [({"up": "x"}, "no axis"), ({"path": "/nowhere.npz"}, "/nowhere.npz")])
+def test_a_motion_that_cannot_be_read_is_refused_with_a_sentence(ask, fields, said):
+    with pytest.raises(WorkerError, match=said) as caught:
+        ask("motion", **{"path": "a.npz", **fields})
+    assert caught.value.kind == "bad_input"
