@@ -21,7 +21,7 @@ from .errors import AvatarError
 from .frame import Frame
 from .mesh_file import Mesh
 from .methods import METHODS, load_method
-from .methods.base import Model, SurfaceModel, TexturedModel
+from .methods.base import DressableModel, Model, SurfaceModel, TexturedModel
 from .quality import QUALITIES, Cancelled, quality_named
 
 _HALF_ABOVE = 1 << 15  # tensors with more values are stored in half precision
@@ -113,6 +113,13 @@ class Actor:
         if not isinstance(self._model, SurfaceModel):
             raise AvatarError(f"actors of the method '{self.metadata['method']}' have no surface to export")
         return self._model.surface(self.schema.check(controls), detail)
+
+    def read_appearance(self, *pictures: np.ndarray) -> np.ndarray:
+        """The control `appearance` [A] of the person whom pictures [H, W, 3 or 4] uint8 show; the square in their
+        middle counts. Raises AvatarError, also for methods that always look like one person."""
+        if not isinstance(self._model, DressableModel):
+            raise AvatarError(f"actors of the method '{self.metadata['method']}' look like one person only")
+        return self._model.read_appearance(pictures)
 
     @property
     def textured(self) -> bool:

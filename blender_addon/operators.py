@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import numpy as np
 from . import compositor, session, viewport
 from .attach import add_expressions, attach
 from .client import WorkerError
+from .drive import guessed_map
 from .errors import SceneError
 from .pose import current_betas
 from .properties import actor_file, actor_objects, avatar_of, body_mesh
 from .rig import RigArrays, build_rig, fit_bones
+from .wardrobe import picture
+
+_NAMED = 6  # joints in a message
 
 
 class AVATAR_OT_load_actor(bpy.types.Operator):
@@ -60,6 +65,73 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
         if scene.avatar.avatars is not None:
             compositor.set_up(scene)
         return f"Loaded {name}: pose its armature, then set up compositing."
+
+
+class AVATAR_OT_drive_armature(bpy.types.Operator):
+    """Let the active armature, whatever its bones are called, drive an actor that follows joints"""
+
+    bl_idname = "avatar.drive_armature"
+    bl_label = "Drive Actor with This Armature"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: bpy.props.StringProperty(default="*.actor", options={"HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.object is not None and context.object.type == "ARMATURE"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _attempt(self, context, lambda: self._drive(context))
+
+    def _drive(self, context: bpy.types.Context) -> str:
+        armature, path = context.object, Path(bpy.path.abspath(self.filepath)).absolute()
+        if path.suffix != ".actor":
+            raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
+        facts = session.current.actor(path)
+        joints = facts.schema.get("points") or []
+        if not joints:
+            raise SceneError(f"{path.stem} follows its own rig only: use Load Actor.")
+        found = guessed_map([bone.name for bone in armature.pose.bones], joints)
+        if len(found) < 2:
+            raise SceneError(f"No bone of '{armature.name}' is named like an arm, a leg or a head: name them so.")
+        settings = armature.avatar
+        settings.actor_path, settings.actor_name, settings.joint_map = _stored(path), path.stem, json.dumps(found)
+        settings.method = str(facts.metadata.get("method", ""))
+        settings.licence = str(facts.metadata.get("licence", ""))
+        scene = context.scene.avatar.owner or context.scene
+        if scene.avatar.avatars is not None:
+            compositor.set_up(scene)
+        missing = [joint for joint in joints if joint not in found]
+        rest = f"; not found: {', '.join(missing[:_NAMED])}{', …' if len(missing) > _NAMED else ''}" if missing else ""
+        return f"'{armature.name}' drives {len(found)} of the {len(joints)} joints of {path.stem}{rest}."
+
+
+class AVATAR_OT_read_appearance(bpy.types.Operator):
+    """Let the avatar look like the person in its picture (Person, above)"""
+
+    bl_idname = "avatar.read_appearance"
+    bl_label = "Look Like This Person"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        avatar = avatar_of(context.object)
+        return avatar is not None and avatar.avatar.appearance is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _attempt(self, context, lambda: self._read(context))
+
+    def _read(self, context: bpy.types.Context) -> str:
+        avatar: Any = avatar_of(context.object)  # poll saw to it
+        image = avatar.avatar.appearance
+        avatar["appearance"] = session.current.appearance(actor_file(avatar), picture(image))
+        avatar.update_tag()
+        return f"'{avatar.name}' looks like the person in '{image.name}'."
 
 
 class AVATAR_OT_stand_in(bpy.types.Operator):
@@ -251,6 +323,8 @@ def unregister() -> None:
 
 _OPERATORS = (
     AVATAR_OT_load_actor,
+    AVATAR_OT_drive_armature,
+    AVATAR_OT_read_appearance,
     AVATAR_OT_stand_in,
     AVATAR_OT_fit_bones,
     AVATAR_OT_live,

@@ -32,6 +32,8 @@ class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.operator("avatar.load_actor", icon="IMPORT")
+        if context.object is not None and context.object.type == "ARMATURE":
+            layout.operator("avatar.drive_armature", icon="ARMATURE_DATA")
         if AVATAR_OT_attach_head.poll(context):
             layout.operator("avatar.attach_head", icon="LINKED")
         actor = avatar_of(context.object)
@@ -42,6 +44,10 @@ class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
         layout.prop(settings, "actor_name")
         layout.prop(settings, "actor_path", text="File")
         layout.prop(settings, "quality")
+        if "appearance" in actor or settings.joint_map:
+            row = layout.row(align=True)
+            row.template_ID(settings, "appearance", open="image.open")
+            row.operator("avatar.read_appearance", text="", icon="CHECKMARK")
         if actor.parent_type == "BONE":
             layout.prop(settings, "ahead")
         facts = layout.column(align=True)

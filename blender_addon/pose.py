@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 
 from .coordinates import rigid, world_from_blender
+from .drive import joint_points, read_map
 from .errors import SceneError
 
 _BETA, _EXPRESSION = "beta_", "expr_"  # shape keys, as blend_templates/rig.py names them
@@ -38,6 +39,9 @@ def read_controls(
     Raises SceneError where bones or custom properties do not fit the schema.
     """
     evaluated = actor.evaluated_get(depsgraph)
+    mapped = actor.avatar.joint_map if schema.get("points") and hasattr(actor, "avatar") else ""
+    if mapped:
+        return _by_points(evaluated, mapped, schema)
     world, scale = world_from_blender(np.array(evaluated.matrix_world, np.float64), actor.name)
     betas, expression = _shape(mesh, schema, depsgraph)
     controls: dict[str, Any] = {}
@@ -55,6 +59,16 @@ def read_controls(
     if schema["appearance"]:
         controls["appearance"] = _vector(evaluated, "appearance", schema["appearance"])
     return Posed(controls, scale)
+
+
+def _by_points(evaluated: bpy.types.Object, mapped: str, schema: dict[str, Any]) -> Posed:
+    """Places of joints are in the scene's metres, whatever the armature's scale."""
+    if evaluated.type != "ARMATURE":
+        raise SceneError(f"'{evaluated.name}' is no armature, but its actor is driven by one: choose the actor again.")
+    controls: dict[str, Any] = {"points": joint_points(evaluated, read_map(mapped, evaluated), schema["points"])}
+    if schema["appearance"]:
+        controls["appearance"] = _vector(evaluated, "appearance", schema["appearance"])
+    return Posed(controls, 1.0)
 
 
 def joint_rotations(

@@ -48,6 +48,15 @@ class AvatarSettings(bpy.types.PropertyGroup):
         min=0,
         soft_max=0.2,
     )
+    joint_map: bpy.props.StringProperty(
+        name="Joint Map",
+        description="JSON: which bones give which of the actor's joints, for an armature that is not the actor's own",
+    )
+    appearance: bpy.props.PointerProperty(
+        name="Person",
+        description="A picture of the person that the actor should look like, who fills it",
+        type=bpy.types.Image,
+    )
     method: bpy.props.StringProperty(name="Method", options={"HIDDEN"})
     licence: bpy.props.StringProperty(name="Licence", options={"HIDDEN"})
     display: bpy.props.StringProperty(options={"HIDDEN"})  # of a body, see viewport.set_live

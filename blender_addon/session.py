@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
 import threading
@@ -118,6 +119,12 @@ class Session:
         if header["size"] != [camera["width"], camera["height"]] or not _PLANES.issubset(planes):
             raise WorkerError("protocol", "The avatar worker sent another picture than was asked for.")
         return Planes(*(planes[name] for name in ("rgba", "depth", "normal", "mask")))
+
+    def appearance(self, path: Path, picture: np.ndarray) -> list[float]:
+        """The vector of the person in a picture [256, 256, 3] uint8, display sRGB. Raises WorkerError, SceneError."""
+        encoded = base64.b64encode(np.ascontiguousarray(picture, np.uint8).tobytes()).decode("ascii")
+        header, _ = self._request({"type": "appearance", "actor": str(path), "picture": encoded}, None, None)
+        return header["appearance"]
 
     def close(self) -> None:
         with self._lock:

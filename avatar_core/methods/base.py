@@ -73,6 +73,14 @@ class TexturedModel(Model, Protocol):
 
 
 @runtime_checkable
+class DressableModel(Model, Protocol):
+    """A model that looks like whom pictures show."""
+
+    def read_appearance(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """The control `appearance` [A] of the person whom pictures [H, W, 3 or 4] uint8 show. Raises AvatarError."""
+
+
+@runtime_checkable
 class TrainableModel(Model, Protocol):
     """A model that `avatar train` can make."""
 

@@ -6,6 +6,7 @@ in order. Standard output carries the protocol; whatever libraries print goes to
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import faulthandler
 import os
@@ -36,6 +37,7 @@ from .actors import ActorCache, RequestError
 GRACE_SECONDS = 2.0  # for work in hand after the client is gone
 MAX_REQUEST_PAYLOAD = 0  # requests carry no planes
 BYTES_PER_PIXEL = 36  # rgba, depth, normal, mask
+PICTURE_SIDE = 256  # pixels of a picture that a person's appearance is read from
 PROGRESS_SECONDS = 0.1  # between two progress messages
 
 Answer = tuple[dict[str, Any], dict[str, np.ndarray]]  # the header and the planes of a reply
@@ -84,6 +86,7 @@ class Server:
             "render": self.render,
             "proxy": self.proxy,
             "motion": self.motion,
+            "appearance": self.appearance,
             "unload": self.unload,
         }
 
@@ -195,6 +198,10 @@ class Server:
         fps = frame_rate(path)
         return {"fps": fps}, {name: np.ascontiguousarray(plane, np.float32) for name, plane in planes.items()}
 
+    def appearance(self, job: Job) -> Answer:
+        """The vector of the person in a picture: 256 x 256 pixels of display colours, 3 bytes each, in base 64."""
+        return {"appearance": self._actor(job).read_appearance(read_picture(job.get("picture"))).tolist()}, {}
+
     def unload(self, job: Job) -> Answer:
         self._forget(None)
         return {"vram": device.vram(self._device)}, {}
@@ -290,6 +297,15 @@ class Server:
             job.cancelled = True
         self._queue.put(None)
         faulthandler.dump_traceback_later(GRACE_SECONDS, exit=True)  # a thread without the GIL: ends any work
+
+
+def read_picture(encoded: object) -> np.ndarray:
+    """[256, 256, 3] uint8. Raises RequestError."""
+    try:
+        pixels = np.frombuffer(base64.b64decode(str(encoded), validate=True), np.uint8)
+        return pixels.reshape(PICTURE_SIDE, PICTURE_SIDE, 3)
+    except ValueError as error:
+        raise RequestError(f"a picture is {PICTURE_SIDE} x {PICTURE_SIDE} pixels of 3 bytes, in base 64") from error
 
 
 def crop(frame: Frame) -> tuple[list[int], dict[str, np.ndarray]]:

@@ -7,14 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ... import __version__
 from ...actor import Actor, describe
 from ...body import Body, load_body
 from ...body.template import load_template
 from ...data.layout import read_picture
-from .appearance import input_picture
 from .checkpoint import Checkpoint, read
 from .model import Model
 
@@ -51,7 +48,7 @@ def import_actor(found: Checkpoint, body: Body, name: str, pictures: list[Path],
     model.generator.load_state_dict(found.generator)
     model.eval()
     if pictures:
-        model.appearance.copy_(model.read_appearance(torch.stack([input_picture(read_picture(p)) for p in pictures])))
+        model.look_like(model.read_appearance([read_picture(path) for path in pictures]))
     provenance: dict[str, Any] = {
         "name": name,
         "dataset": "Panoptic Studio" if found.config.skeleton == "panoptic117" else "Human3.6M",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from ...errors import AvatarError
 from ...frame import EMPTY_DEPTH, Frame, srgb_to_linear
 from ...quality import Quality
 from ...render.tiles import Watch
-from .appearance import INPUT
+from .appearance import input_picture
 from .config import Config
 from .folded import FoldedDecoder
 from .framing import latent_plane, window
@@ -51,15 +51,21 @@ class Model(nn.Module):
         )
         self._decoder: tuple[tuple[bytes, torch.dtype], FoldedDecoder] | None = None
 
-    def read_appearance(self, images: Tensor) -> Tensor:
-        """[P, A], the mean over pictures [N, 3, 256, 256] of one person: display sRGB, the person filling the square.
-        Raises AvatarError for an actor without that network."""
-        if self.generator.i2a is None:
+    def read_appearance(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """[P A], the mean over pictures [H, W, 3 or 4] uint8 of one person, display sRGB; the square in their middle
+        counts, which the person should fill. Raises AvatarError for an actor without that network."""
+        encoder = self.generator.i2a
+        if encoder is None:
             raise AvatarError("this actor has no network that reads appearances; import or train it with the encoder")
-        if images.dim() != 4 or images.shape[1:] != (3, INPUT, INPUT) or not len(images):
-            raise AvatarError(f"appearances are read from pictures of {INPUT} x {INPUT} pixels in three colours")
+        if not pictures or any(p.ndim != 3 or p.shape[2] < 3 or not p.size for p in pictures):
+            raise AvatarError("an appearance is read from one or more pictures in colour")
         with torch.no_grad():
-            return torch.stack([self.generator.i2a(image[None])[0] for image in images.to(self.appearance)]).mean(0)
+            found = [encoder(input_picture(pixels)[None].to(self.appearance))[0] for pixels in pictures]
+            return torch.stack(found).mean(0).flatten().cpu().numpy()
+
+    def look_like(self, appearance: np.ndarray) -> None:
+        """Makes this the person that the actor shows where no control says another."""
+        self.appearance.copy_(torch.as_tensor(appearance).view_as(self.appearance))
 
     def points(self, controls: Controls) -> np.ndarray:
         """[J, 3] metres, world; NaN for joints that are not known."""
