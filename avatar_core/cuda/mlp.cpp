@@ -65,9 +65,11 @@ static const float* run_layer(const MlpLayer& layer, const float* packed, const 
 
 // The channels of `parts`, one part after the other, of points start to start + size; the last one again to the end.
 static void load(const MlpPart* parts, i32 count, i64 start, int size, float* out) {
-  for (i32 k = 0; k < count; ++k)
-    for (i64 c = 0; c < parts[k].width; ++c, out += POINTS)
-      for (int i = 0; i < POINTS; ++i) out[i] = parts[k].values[(start + (i < size ? i : size - 1)) * parts[k].stride + c];
+  for (i32 k = 0; k < count; out += parts[k++].width * POINTS)
+    for (int i = 0; i < POINTS; ++i) {
+      const float* values = parts[k].values + (start + (i < size ? i : size - 1)) * parts[k].stride;
+      for (i64 c = 0; c < parts[k].width; ++c) out[c * POINTS + i] = values[c];
+    }
 }
 
 // How many numbers the packed layers are.
