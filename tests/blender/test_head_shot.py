@@ -13,31 +13,50 @@ from inside.values import JAW, SIZE, TILT
 from test_blenders import STEP, direct, picture, requests
 
 from avatar_core.actor import Actor, describe
+from avatar_core.body import Body
 from avatar_core.body.expressions import EXPRESSIONS
 from avatar_core.body.stand_in import stand_in
+from avatar_core.methods import npva
 from avatar_core.methods.nerf_blendshape.fast import Config, Model
 
 OPENED = EXPRESSIONS.index("jawOpen")
 AHEAD = 0.03
 
 
-@pytest.fixture(scope="session")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session", params=["nerf_blendshape", "npva"])
+def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An opaque ball of noise, 16 cm wide, to whose colours an open jaw adds others."""
     torch.manual_seed(0)
-    config = Config(levels=4, features=2, log2_size=8, finest=32, voxels=32, shift=-3.0)
+    model = _field() if request.param == "nerf_blendshape" else _points()
+    path = tmp_path_factory.mktemp("head") / "noise.actor"
+    document = describe(request.param, model, model.body, {"name": "noise"}, "CC0-1.0")
+    Actor(model.eval(), model.body, document).save(path)
+    return path
+
+
+def _points() -> npva.Model:
+    model = npva.Model(npva.Config(fine=False, features=4, width=16, opaque=True), _ball())
+    v, u = torch.meshgrid(torch.linspace(0.02, 3.12, 256), torch.linspace(-3.14, 3.12, 256), indexing="ij")
+    model.set_positions(80 * torch.stack([v.sin() * u.sin(), -v.cos(), -v.sin() * u.cos()]), 0.5)
+    model.driver.weight.data[:, OPENED].normal_(0, 3)
+    return model
+
+
+def _ball() -> Body:
     edge = np.full(3, 0.08)
-    body = stand_in("noise", -edge, edge, "CC0-1.0")
-    model = Model(config, body)
+    return stand_in("noise", -edge, edge, "CC0-1.0")
+
+
+def _field() -> Model:
+    config = Config(levels=4, features=2, log2_size=8, finest=32, voxels=32, shift=-3.0)
+    model = Model(config, _ball())
     model.field.tables.data.zero_()
     for table, size in ((0, 1.0), (OPENED + 1, 20.0)):
         model.field.tables.data[table].normal_(0, size)
     axis = (torch.arange(32) + 0.5) / 32 * 2 - 1
     places = torch.cartesian_prod(axis, axis, axis) * config.bound / config.scale
     model.hull.copy_((places.norm(dim=1) < 0.08).view(32, 32, 32))
-    path = tmp_path_factory.mktemp("head") / "noise.actor"
-    Actor(model.eval(), body, describe("nerf_blendshape", model, body, {"name": "noise"}, "CC0-1.0")).save(path)
-    return path
+    return model
 
 
 @pytest.fixture(scope="session")

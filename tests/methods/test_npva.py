@@ -35,8 +35,15 @@ def head(config: Config = SMALL) -> Model:
     torch.manual_seed(0)
     model = Model(config, stand_in("ball", -np.full(3, 0.09), np.full(3, 0.09), "none")).eval()
     model.set_positions(sphere(), 0.5)
-    torch.nn.init.constant_(model.aggregator.density[-1].bias, 4.0)
+    dense(model, 4.0)
     return model
+
+
+def dense(model: Model, bias: float) -> None:
+    """Sets what every sample's density starts from."""
+    last = model.aggregator.density[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.constant_(last.bias, bias)
 
 
 def camera(size: int = 48, distance: float = 1.0) -> Camera:
@@ -68,7 +75,7 @@ def test_a_frame_has_depth_normals_and_coverage(ball: Actor) -> None:
 
 def test_light_passes_where_points_are_few() -> None:
     thin = head(replace(SMALL, opaque=False))
-    torch.nn.init.constant_(thin.aggregator.density[-1].bias, -3.0)
+    dense(thin, -3.0)
     frame = actor(thin).render(still(), camera())
     assert 0.02 < frame.mask[24, 24] < 0.6
     assert frame.depth[24, 24] == pytest.approx(1 - 0.09, abs=0.01)
@@ -94,9 +101,8 @@ def test_expressions_move_points_and_are_clamped() -> None:
     with torch.inference_mode():
         rest, jaw = (model.driver(torch.tensor([value, 0.5])) for value in (0.0, 1.0))
         assert float((jaw - rest).mean()) == pytest.approx(3, abs=0.5)
-        assert torch.equal(
-            model.driver(torch.tensor([7.0, 0.5])), model.driver(torch.tensor([coefficients[:, 0].max(), 0.5]))
-        )
+        most = model.driver(torch.tensor([float(coefficients[:, 0].max()), 0.5]))
+        assert torch.equal(model.driver(torch.tensor([7.0, 0.5])), most)
     made = actor(model)
     assert np.abs(made.render(still(0.0), camera()).rgba - made.render(still(1.0), camera()).rgba).max() > 0.01
 
