@@ -17,6 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from .people.trainer import PeopleTrainer, is_people
     from .trainer import Trainer
 
     given = {name: getattr(arguments, name) for name in ("capture", "output", "steps")}
@@ -24,7 +25,7 @@ def run(arguments: Namespace) -> int:
         read_train_options(arguments.config),
         **{name: value for name, value in given.items() if value is not None},
     )
-    trainer = Trainer(options)
+    trainer = PeopleTrainer(options) if is_people(options.capture) else Trainer(options)
     if trainer.step:
         print(f"going on at step {trainer.step} of {options.steps}")
     path = trainer.run()

@@ -38,6 +38,12 @@ class TrainOptions:
     """file with torchvision's vgg16 weights: half of the pictures of a step become squares of about `pixels` pixels,
     which are compared by that network's features as well"""
     perceptual_weight: float = 0.02
+    stage: str = ""
+    """of methods that are trained in stages: which one"""
+    start: str = ""
+    """folder of the run of another stage whose weights this one starts with"""
+    recolour: float = 0.0
+    """of people: how often their colours are changed, alike in both views, so that few people teach many appearances"""
     final_rate: float = 0.03
     """share of the learning rate that is left at the end"""
     seed: int = 1
@@ -58,6 +64,8 @@ def read_train_options(path: Path) -> TrainOptions:
     for name in ("steps", "pictures", "pixels", "subpixels", "log_every", "checkpoint_every", "picture_every"):
         if getattr(options, name) < 1:
             raise ConfigError(f"{path}: option '{name}' must be at least 1")
+    if not 0 <= options.recolour <= 1:
+        raise ConfigError(f"{path}: option 'recolour' must be from 0 to 1")
     if not 0 < options.perceptual_weight < math.inf:
         raise ConfigError(f"{path}: option 'perceptual_weight' must be positive")
     if not options.minutes > 0:

@@ -36,20 +36,13 @@ _WARM_STEPS, _WARM_SHARE = 100, 0.05  # the learning rate has risen after so man
 class Trainer:
     """A run in a folder. Made again with the same options, it goes on where its last checkpoint is."""
 
+    sampler: Any  # what draws batches of the model's kind
+
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
         self.folder = Path(options.output)
-        self.capture = open_capture(options.capture, options.test_start or None)
-        method = load_method(options.method)
-        config = read_options(method.Config, options.config, "the method's config")
         torch.manual_seed(options.seed)
-        self.model = method.Model(config, self.capture.body)
-        if not isinstance(self.model, TrainableModel):
-            raise ConfigError(f"the method '{options.method}' cannot be trained here; 'avatar import' makes its actors")
-        self.sampler = RaySampler(self.capture, options)
-        if not self.sampler.cameras or not self.sampler.frames:
-            raise AvatarError(f"{options.capture} has no training cameras or no training frames")
-        self.model.prepare(self.capture, self.sampler.frames)
+        self._open()
         groups = self.model.parameter_groups()
         self.refinement: PoseRefinement | None = None
         if options.refine_poses:
@@ -81,9 +74,11 @@ class Trainer:
             while self.progress < 1:
                 losses = self.train_step()
                 if self.step % self.options.log_every == 0:
-                    quality = -10 * float(np.log10(max(losses["colour"], 1e-10)))
-                    bar.set_postfix(psnr=f"{quality:.2f}")
-                    log.scalars(self.step, {**losses, "psnr": quality})
+                    if "colour" in losses:
+                        losses["psnr"] = -10 * float(np.log10(max(losses["colour"], 1e-10)))
+                    told = "psnr" if "psnr" in losses else next(iter(losses))
+                    bar.set_postfix({told: f"{losses[told]:.4g}"})
+                    log.scalars(self.step, losses)
                 if self.step % self.options.picture_every == 0:
                     log.picture(self.step, self._picture())
                 if self.step % self.options.checkpoint_every == 0:
@@ -119,12 +114,29 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         total.backward()
+        if hasattr(self.model, "before_step"):
+            self.model.before_step()
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
         self.model.after_step(self.step, self.options.steps)
         self.seconds += time.perf_counter() - start
         return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _open(self) -> None:
+        """Makes the capture, the model and what draws its batches. Raises AvatarError for options that do not fit."""
+        self.capture = open_capture(self.options.capture, self.options.test_start or None)
+        method = load_method(self.options.method)
+        config = read_options(method.Config, self.options.config, "the method's config")
+        self.model = method.Model(config, self.capture.body)
+        if not isinstance(self.model, TrainableModel):
+            raise ConfigError(
+                f"the method '{self.options.method}' cannot be trained here; 'avatar import' makes its actors"
+            )
+        self.sampler = RaySampler(self.capture, self.options)
+        if not self.sampler.cameras or not self.sampler.frames:
+            raise AvatarError(f"{self.options.capture} has no training cameras or no training frames")
+        self.model.prepare(self.capture, self.sampler.frames)
 
     def _perceptual(self) -> Perceptual | None:
         """Raises ConfigError where it cannot be used, AvatarError for weights that cannot."""
@@ -217,10 +229,14 @@ class Trainer:
 
 
 def _optimizers(groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
-    """Adam for groups of parameters; sparse Adam for tables whose gradients are recorded as factors."""
+    """Adam for groups of parameters, with decoupled decay for those that name one; sparse Adam for tables whose
+    gradients are recorded as factors."""
     settings: dict[str, Any] = {"betas": (0.9, 0.99), "eps": 1e-15}
-    dense = [group for group in groups if "factors" not in group]
-    made: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, **settings)]
+    decaying = [group for group in groups if "weight_decay" in group]
+    dense = [group for group in groups if "factors" not in group and "weight_decay" not in group]
+    made: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, **settings)] if dense else []
+    if decaying:
+        made.append(torch.optim.AdamW(decaying))
     for group in groups:
         if "factors" in group:
             (table,) = group["params"]
