@@ -44,7 +44,7 @@ def measure_people(student: Student, capture: PeopleCapture, pictures: int) -> d
 @torch.no_grad()
 def draw(student: Student, recording: Recording, frame: int, first: int, second: int) -> tuple[Tensor, Tensor, Tensor]:
     """What camera `first` sees and what `second` does, and what the student draws for it: each [C, S, S]."""
-    reader, root = ViewReader(student.config.size), student.skeleton.root
+    reader, root = ViewReader(student.config.size, student.config.extent), student.skeleton.root
     given, wanted = (Views.of([reader.read(recording, camera, frame)], root) for camera in (first, second))
     made = synthesise(student, student.appearance_of(given.pictures), given, wanted)
     return given.pictures[0], wanted.pictures[0], made[0]

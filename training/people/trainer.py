@@ -36,11 +36,11 @@ def is_people(folder: str) -> bool:
 class PairSampler:
     """Draws people: each as two cameras see them, or for the pose network as one does."""
 
-    def __init__(self, capture: PeopleCapture, side: int, root: int, options: TrainOptions) -> None:
+    def __init__(self, capture: PeopleCapture, config: Config, root: int, options: TrainOptions) -> None:
         self.moments = Moments(capture.recordings, root, "train", "train", "train")
         if not len(self.moments):
             raise AvatarError(f"{options.capture} has no training people, cameras or frames with a known root joint")
-        self._reader, self._root, self._options = ViewReader(side), root, options
+        self._reader, self._root, self._options = ViewReader(config.size, config.extent), root, options
 
     def draw(self, step: int, _: object = None) -> list[tuple[Views, Views]]:
         """One batch; the same seed and step give the same one."""
@@ -83,7 +83,7 @@ class PeopleTrainer(Trainer):
         self.model = Student(config, options.stage, background, distance)
         if options.start:
             self._take(Path(options.start) / "checkpoint.pt")
-        self.sampler = PairSampler(self.people, config.size, self.model.skeleton.root, options)
+        self.sampler = PairSampler(self.people, config, self.model.skeleton.root, options)
 
     def _check(self, config: Config) -> None:
         stage = self.options.stage

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, max_pool2d
 
-from avatar_core.errors import AvatarError
-
-from ..perceptual import _read
+from ..network_files import read_tensors, take
 
 _STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))  # convolutions by number; pooled in between
 _CHANNELS = (64, 128, 256, 512, 512)
@@ -29,17 +27,17 @@ class VggDistance(nn.Module):
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
-        state = _read(weights)
+        state = read_tensors(weights, "torchvision's vgg16 state dict, or that of lpips.LPIPS(net='vgg')")
         inputs = 3
         for stage, (numbers, outputs) in enumerate(zip(_STAGES, _CHANNELS, strict=True)):
             for number in numbers:
                 for kind, shape in (("weight", (outputs, inputs, 3, 3)), ("bias", (outputs,))):
-                    names = f"net.slice{stage + 1}.{number}.{kind}", f"features.{number}.{kind}"
-                    self.register_buffer(f"{kind}{number}", _tensor(state, names, shape, weights), persistent=False)
+                    names = f"features.{number}.{kind}", f"net.slice{stage + 1}.{number}.{kind}"
+                    self.register_buffer(f"{kind}{number}", take(state, names, shape, weights), persistent=False)
                 inputs = outputs
         self.learnt = "lin0.model.1.weight" in state
         for stage, channels in enumerate(_CHANNELS if self.learnt else ()):
-            share = _tensor(state, (f"lin{stage}.model.1.weight",), (1, channels, 1, 1), weights)
+            share = take(state, (f"lin{stage}.model.1.weight",), (1, channels, 1, 1), weights)
             self.register_buffer(f"share{stage}", share, persistent=False)
 
     def forward(self, one: Tensor, two: Tensor) -> Tensor:
@@ -64,11 +62,3 @@ class VggDistance(nn.Module):
             share = getattr(self, f"share{stage}") if self.learnt else None
             total = total + (_FIXED[stage] * squared.mean() if share is None else (share * squared).sum(1).mean())
         return total
-
-
-def _tensor(state: dict[str, Tensor], names: tuple[str, ...], shape: tuple[int, ...], path: Path) -> Tensor:
-    found = next((state[name] for name in names if name in state), None)
-    if not isinstance(found, Tensor) or tuple(found.shape) != shape or not bool(torch.isfinite(found).all()):
-        what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else "nothing"
-        raise AvatarError(f"{path}: '{names[-1]}' of VGG-16 must be finite numbers of shape {shape}, found {what}")
-    return found.float()

@@ -13,8 +13,8 @@ from ...errors import AvatarError
 from .capture import Recording
 
 SURE = 0.25  # confidence from which a joint counts, as published
-_AROUND = 1.25  # the square's side, in sides of the box around sure joints
-_SMALLEST = 16  # pixels of a square
+_NEAR = 0.05  # metres before a camera
+_SMALLEST, _LARGEST = 8, 8192  # pixels of a square
 _ROOM = 1 << 30  # bytes of squares that are kept
 
 
@@ -37,10 +37,10 @@ class View:
 
 
 class ViewReader:
-    """Views of recordings, the pictures S pixels a side; the last ones are kept."""
+    """Views of recordings: squares that span `extent` metres at the person, S pixels a side; the last ones are kept."""
 
-    def __init__(self, side: int) -> None:
-        self.side = side
+    def __init__(self, side: int, extent: float) -> None:
+        self.side, self._extent = side, extent
         self._kept: OrderedDict[tuple[str, int, int], tuple[np.ndarray, Camera]] = OrderedDict()
 
     def read(self, recording: Recording, camera: int, frame: int) -> View:
@@ -58,13 +58,11 @@ class ViewReader:
     def _square(self, recording: Recording, camera: int, frame: int) -> tuple[np.ndarray, Camera]:
         whole, view = recording.picture(camera, frame), recording.cameras[camera].camera
         joints = recording.joints
-        sure = joints.confidence[camera, frame] >= SURE
-        x, y, side = square_around(joints.points[camera, frame][sure], view.width, view.height)
-        image = Image.fromarray(whole[y : y + side, x : x + side])
-        cut = image.convert("RGBa").resize(
-            (self.side, self.side), Image.Resampling.BOX if side > self.side else Image.Resampling.BILINEAR
-        )
-        return np.asarray(cut.convert("RGBA")), view.crop(x, y, side, side).scaled(self.side / side)
+        known = joints.world[frame][joints.world_confidence[frame] >= SURE]
+        x, y, side = square_around(view, known, self._extent)
+        image = Image.fromarray(whole).convert("RGBa").crop((x, y, x + side, y + side))  # empty outside of the picture
+        cut = image.resize((self.side, self.side), Image.Resampling.BILINEAR).convert("RGBA")
+        return np.asarray(cut), view.crop(x, y, side, side).scaled(self.side / side)
 
 
 def pose_view(recording: Recording, camera: int, frame: int) -> View:
@@ -83,17 +81,18 @@ def pose_view(recording: Recording, camera: int, frame: int) -> View:
     )
 
 
-def square_around(points: np.ndarray, width: int, height: int) -> tuple[int, int, int]:
-    """Left, top and side of a square around points [N, 2], shifted to lie in the picture, whole pixels. The whole
-    picture's middle where there are fewer than two points."""
-    most = min(width, height)
-    if len(points) < 2:
-        return (width - most) // 2, (height - most) // 2, most
-    low, high = points.min(0), points.max(0)
-    side = int(np.clip(round(_AROUND * float((high - low).max())), min(_SMALLEST, most), most))
-    corner = np.round((low + high) / 2 - side / 2)
-    x, y = (int(np.clip(corner[i], 0, whole - side)) for i, whole in enumerate((width, height)))
-    return x, y, side
+def square_around(camera: Camera, points: np.ndarray, extent: float) -> tuple[int, int, int]:
+    """Left, top and side, whole pixels, of a square that spans `extent` metres at points [N, 3] (world), in its middle
+    the box around them. The middle of the whole picture where none of them is before the camera."""
+    pixels, depth = camera.project(points)
+    pixels, depth = pixels[depth > _NEAR], depth[depth > _NEAR]
+    if not len(depth):
+        side = min(camera.width, camera.height)
+        return (camera.width - side) // 2, (camera.height - side) // 2, side
+    focal = (camera.K[0, 0] + camera.K[1, 1]) / 2
+    side = round(float(np.clip(2 * focal * extent / (depth.min() + depth.max()), _SMALLEST, _LARGEST)))
+    x, y = np.round((pixels.min(0) + pixels.max(0)) / 2 - side / 2).clip(-_LARGEST, 2 * _LARGEST).astype(int)
+    return int(x), int(y), side
 
 
 class Moments:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 INPUT = 256  # pixels a side of the pictures that it was made for
 
-_STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # channels, blocks, stride
+_STAGES = ((1, 3, 1), (2, 4, 2), (4, 6, 2), (8, 3, 2))  # channels over the base, blocks, stride
 _EXPANSION = 4
 _GROUPS = 32
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
@@ -23,17 +23,19 @@ class AppearanceEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, limbs: int, features: int) -> None:
+    def __init__(self, limbs: int, features: int, base: int = 64) -> None:
+        """base: channels of the first layers; 64 as published, a multiple of 32 or one of 8 and 16."""
         super().__init__()
         self.limbs, self.features = limbs, features
-        stages, inputs = [], 64
-        for channels, blocks, stride in _STAGES:
+        stages, inputs = [], base
+        for width, blocks, stride in _STAGES:
+            channels = width * base
             first = _Bottleneck(inputs, channels, stride)
             inputs = _EXPANSION * channels
             stages.append(nn.Sequential(first, *(_Bottleneck(inputs, channels, 1) for _ in range(blocks - 1))))
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
-            nn.GroupNorm(_GROUPS, 64),
+            nn.Conv2d(3, base, 7, stride=2, padding=3, bias=False),
+            _norm(base),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1),
             *stages,
@@ -61,20 +63,24 @@ class _Bottleneck(nn.Module):
         super().__init__()
         outputs = _EXPANSION * channels
         self.conv1 = nn.Conv2d(inputs, channels, 1, bias=False)
-        self.bn1 = nn.GroupNorm(_GROUPS, channels)
+        self.bn1 = _norm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.GroupNorm(_GROUPS, channels)
+        self.bn2 = _norm(channels)
         self.conv3 = nn.Conv2d(channels, outputs, 1, bias=False)
-        self.bn3 = nn.GroupNorm(_GROUPS, outputs)
+        self.bn3 = _norm(outputs)
         self.downsample = None
         if stride != 1 or inputs != outputs:
             conv = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
-            self.downsample = nn.Sequential(conv, nn.GroupNorm(_GROUPS, outputs))
+            self.downsample = nn.Sequential(conv, _norm(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.relu(self.bn1(self.conv1(x)))
         y = torch.relu(self.bn2(self.conv2(y)))
         return torch.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(min(_GROUPS, channels), channels)
 
 
 def input_picture(pixels: np.ndarray) -> Tensor:

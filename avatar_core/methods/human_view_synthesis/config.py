@@ -34,6 +34,8 @@ class Config:
     """metres that the side of a picture spans at the person"""
     encoder: bool = True
     """there is the network that reads an appearance from a picture"""
+    encoder_base: int = 64
+    """channels of its first layers: 8, 16 or a multiple of 32"""
     pose_width: int = 1024
     """of the network that lifts 2D poses; 0 without"""
     dropout: float = 0.1
@@ -50,6 +52,8 @@ class Config:
             1 <= self.features <= 256 and 8 <= self.base <= 512 and self.base % 8 == 0 and 1 <= self.per_limb <= 64
         ):
             raise ConfigError("'features' must be up to 256, 'base' a multiple of 8 up to 512, 'per_limb' up to 64")
+        if self.encoder_base not in (8, 16) and not (0 < self.encoder_base <= 256 and self.encoder_base % 32 == 0):
+            raise ConfigError("'encoder_base' must be 8, 16 or a multiple of 32 up to 256")
         if not (0 <= self.pose_width <= 8192 and self.pose_width % 32 == 0 and 0 <= self.dropout < 1):
             raise ConfigError("'pose_width' must be a multiple of 32 up to 8192, and 'dropout' below 1")
         if not 0.1 <= self.extent <= 100:

@@ -26,7 +26,9 @@ class Generator(nn.Module):
         self.config = config
         self.p2p = PoseNetwork(len(skeleton.joints), config.pose_width, config.dropout) if config.pose_width else None
         self.primitives = Primitives(skeleton, config.per_limb)
-        self.i2a = AppearanceEncoder(len(self.primitives), config.features) if config.encoder else None
+        self.i2a = (
+            AppearanceEncoder(len(self.primitives), config.features, config.encoder_base) if config.encoder else None
+        )
         style = len(self.primitives) * config.features
         outputs = 4 if config.alpha else 3
         self.r2i = Decoder(style, config.features, config.base, config.enlarge, outputs)
