@@ -78,7 +78,7 @@ class Student(nn.Module):
         target = second.pictures
         background = self._backgrounds(len(target))
         poses, extra = self._poses(first, second)
-        appearance = self._appearance(self.generator, first.pictures)
+        appearance = self._appearance(self.generator, first.pictures, self._backgrounds(len(target)))
         made, _ = self.generator.draw(poses, appearance, second.planes(self.config.latent))
         seen, truth = over(made, background), over(target, background)
         found = {
@@ -97,11 +97,12 @@ class Student(nn.Module):
 
     def appearance_of(self, pictures: Tensor) -> Tensor:
         """[B, P, A] of pictures [B, 4, S, S], by the mean of the weights."""
-        return self._appearance(self.average, pictures)
+        return self._appearance(self.average, pictures, self.background.expand(len(pictures), 3))
 
-    def _appearance(self, generator: Generator, pictures: Tensor) -> Tensor:
+    @staticmethod
+    def _appearance(generator: Generator, pictures: Tensor, background: Tensor) -> Tensor:
         assert generator.i2a is not None
-        return generator.i2a(over(pictures, self.background.expand(len(pictures), 3)))
+        return generator.i2a(over(pictures, background))
 
     def after_step(self, step: int, steps: int) -> None:
         """The average follows; buffers, such as the norms' running squares, are copied."""
