@@ -86,7 +86,7 @@ class AVATAR_OT_drive_armature(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return _attempt(self, context, lambda: self._drive(context))
+        return attempt(self, context, lambda: self._drive(context))
 
     def _drive(self, context: bpy.types.Context) -> str:
         armature, path = context.object, Path(bpy.path.abspath(self.filepath)).absolute()
@@ -124,7 +124,7 @@ class AVATAR_OT_read_appearance(bpy.types.Operator):
         return avatar is not None and avatar.avatar.appearance is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return _attempt(self, context, lambda: self._read(context))
+        return attempt(self, context, lambda: self._read(context))
 
     def _read(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
