@@ -18,10 +18,11 @@ from avatar_core import __version__
 from avatar_core.actor import Actor, describe
 from avatar_core.config import ConfigError, read_options
 from avatar_core.cuda.sparse_adam import SparseAdam
+from avatar_core.data.capture import Capture
 from avatar_core.data.head_capture import open_capture
 from avatar_core.errors import AvatarError
 from avatar_core.methods import load_method
-from avatar_core.methods.base import TrainableModel
+from avatar_core.methods.base import TrainableModel, Trainee
 
 from .evaluate import Evaluation, evaluate, rendered_pair
 from .options import TrainOptions
@@ -127,9 +128,10 @@ class Trainer:
         """Makes the capture, the model and what draws its batches. Raises AvatarError for options that do not fit."""
         self.capture = open_capture(self.options.capture, self.options.test_start or None)
         method = load_method(self.options.method)
-        config = read_options(method.Config, self.options.config, "the method's config")
-        self.model = method.Model(config, self.capture.body)
-        if not isinstance(self.model, TrainableModel):
+        kind = getattr(method, "TrainingConfig", method.Config)
+        config = read_options(kind, self.options.config, "the method's config")
+        self.model = getattr(method, "Trainee", method.Model)(config, self.capture.body)
+        if not isinstance(self.model, TrainableModel | Trainee):
             raise ConfigError(
                 f"the method '{self.options.method}' cannot be trained here; 'avatar import' makes its actors"
             )
@@ -154,7 +156,8 @@ class Trainer:
         cameras = [i for i, camera in enumerate(self.capture.cameras) if camera.split == "test"]
         frames = [i for i, frame in enumerate(self.capture.frames) if frame.split == "test"]
         camera, frame = (cameras or self.sampler.cameras)[0], (frames or self.sampler.frames)[0]
-        truth, rendered = rendered_pair(self.actor({}), self.capture, camera, frame, "preview")
+        actor, capture = self._finished({})
+        truth, rendered = rendered_pair(actor, capture, camera, frame, "preview")
         return np.round(np.concatenate([truth.rgb, rendered.rgb], 1) * 255).astype(np.uint8)
 
     def _save(self) -> None:
@@ -198,6 +201,13 @@ class Trainer:
 
     def actor(self, metrics: dict[str, Any]) -> Actor:
         """The actor as it stands, with metrics for its provenance."""
+        return self._finished(metrics)[0]
+
+    def _finished(self, metrics: dict[str, Any]) -> tuple[Actor, Capture]:
+        """The actor, and the capture with what is known of its frames."""
+        model, capture = self.model, self.capture
+        if isinstance(model, Trainee):
+            model, capture = model.finished(capture)
         provenance = {
             "name": self.options.name,
             "dataset": self.capture.name,
@@ -206,18 +216,19 @@ class Trainer:
             "date": datetime.now(UTC).date().isoformat(),
             "avatar_core": __version__,
         }
-        document = describe(self.options.method, self.model, self.capture.body, provenance, self.options.licence)
-        return Actor(self.model.eval(), self.capture.body, document)
+        document = describe(self.options.method, model, self.capture.body, provenance, self.options.licence)
+        return Actor(model.eval(), self.capture.body, document), capture
 
     def _export(self) -> Path:
         """Writes the actor, reads it back as users will, measures that, and writes it with its metrics."""
         path = self.folder / f"{self.options.name}.actor"
-        self.actor({}).save(path)
-        results: Evaluation = evaluate(Actor.load(path), self.capture, self.options.evaluate_pictures, "final")
+        unmeasured, capture = self._finished({})
+        unmeasured.save(path)
+        results: Evaluation = evaluate(Actor.load(path), capture, self.options.evaluate_pictures, "final")
         actor = self.actor(results.summary())
         camera = self.capture.cameras[self.sampler.cameras[0]].camera
         frame = actor.render(
-            self.capture.frames[self.sampler.frames[0]].controls,
+            capture.frames[self.sampler.frames[0]].controls,
             camera.scaled(_PREVIEW_HEIGHT / camera.height),
             "final",
         )

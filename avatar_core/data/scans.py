@@ -19,7 +19,9 @@ import numpy as np
 from ..body import BodyFileError
 from ..body.arrays import read_npz
 from ..camera import Camera
+from ..controls import Controls
 from .capture import Capture, CaptureCamera, CaptureError, read_picture
+from .smpl_parameters import BETAS
 
 PICTURES = ("normals", "shaded", "colour")
 VIEWS, HELD_OUT = 18, (4, 13)  # views around a scan, and those that only measure
@@ -71,11 +73,12 @@ class ScanCapture(Capture):
         return read_samples(self.samples_path(frame))
 
     def showing(self, picture: str, latents: list[dict[str, np.ndarray]]) -> ScanCapture:
-        """Other pictures of the same scans, whose frames' controls have these latents."""
-        frames = tuple(
-            replace(frame, controls=replace(frame.controls, latents=one)) for frame, one in zip(self.frames, latents)
-        )
-        return replace(self, picture=picture, frames=frames)
+        """Other pictures of the same scans; controls are those that gDNA's actors take, with these latents."""
+        frames = []
+        for frame, known in zip(self.frames, latents):
+            pose, betas = frame.controls.pose, frame.controls.betas[:BETAS]
+            frames.append(replace(frame, controls=Controls(pose=pose, betas=betas, latents=known)))
+        return replace(self, picture=picture, frames=tuple(frames))
 
     def normals(self, camera: int, frame: int) -> np.ndarray:
         """[H, W, 4] uint8. Raises CaptureError."""

@@ -12,7 +12,7 @@ from ..body.pickles import PickledArrays
 from .obj import ScanError
 
 _SIZES = {"global_orient": 3, "body_pose": 69, "betas": 10, "transl": 3, "scale": 1}
-_BETAS = 10  # those that are used of more
+BETAS = 10  # those that are used of more
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def read_smpl_parameters(path: Path) -> SmplParameters:
     pose = np.concatenate([values["global_orient"], values["body_pose"]]).reshape(24, 3)
     return SmplParameters(
         pose.astype(np.float32),
-        values["betas"][:_BETAS].astype(np.float32),
+        values["betas"][:BETAS].astype(np.float32),
         values["transl"],
         float(values["scale"][0]),
     )

@@ -80,16 +80,16 @@ class DressableModel(Model, Protocol):
         """The control `appearance` [A] of the person whom pictures [H, W, 3 or 4] uint8 show. Raises AvatarError."""
 
 
-@runtime_checkable
-class TrainableModel(Model, Protocol):
-    """A model that `avatar train` can make."""
+class Trainable(Protocol):
+    """What `avatar train` asks of what it trains."""
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         """Called once before training, with the frames (indices) to train on. Raises CaptureError."""
 
     def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
-        """Named, weighted loss terms; their sum is minimised. 'colour' holds the plain squared error, without gradient
-        where another one is minimised. progress: the share of the training that is done, 0 to 1."""
+        """Named, weighted loss terms; their sum is minimised. 'colour', where there is one, holds the plain squared
+        error, without gradient where another one is minimised. progress: the share of the training that is done, 0
+        to 1."""
 
     def after_step(self, step: int, steps: int) -> None:
         """Called after each optimiser step: schedules, pruning."""
@@ -97,3 +97,17 @@ class TrainableModel(Model, Protocol):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for Adam, each with its own `lr`. A group of one table of features whose gradient `blend_tables`
         records names that list as `factors`, and gets sparse Adam."""
+
+
+@runtime_checkable
+class TrainableModel(Model, Trainable, Protocol):
+    """A model that `avatar train` can make."""
+
+
+@runtime_checkable
+class Trainee(Trainable, Protocol):
+    """What is trained where that is more than the model of an actor, such as one code a scan. A method's module has it
+    as `Trainee`, and its options as `TrainingConfig`."""
+
+    def finished(self, capture: Capture) -> tuple[Model, Capture]:
+        """The model of the actor as it stands, and the capture with what the training has found out of its frames."""

@@ -230,13 +230,13 @@ def test_voxels_find_the_same_surface(stage: Stage) -> None:
 
 @in_single
 def test_training_step(stage: Stage) -> None:
-    """The loss of both people and its gradients, through the search."""
+    """The loss of both people and its gradients, through the search, and a volume that is made at some points alone."""
     values, networks = stage.values, stage.networks
     codes = stage.tensor("in.z_shape").clone().requires_grad_()
     networks.requires_grad_(True)
     logits, kept = [], torch.zeros(())
     for subject in stage.people:
-        person = networks.person(codes[subject], stage.betas(subject))
+        person = networks.sparse_person(codes[subject], stage.betas(subject))
         bones, points = stage.posed(subject).bones, stage.tensor("in.train_pts")[subject]
         roots = search(points, person.weights, bones, 50, exact=True)
         at = at_roots(person, with_gradients(roots.points[roots.valid], person.weights, bones), roots.valid)

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from .config import Config
 from .model import Model
+from .trainee import Trainee, TrainingConfig
 
-__all__ = ["Config", "Model"]
+__all__ = ["Config", "Model", "Trainee", "TrainingConfig"]

@@ -61,8 +61,15 @@ class Networks(nn.Module):
 
     def person(self, shape: Tensor, betas: Tensor | None = None) -> Person:
         """shape: code [64]. betas: [10], None for zeros."""
-        zeros = shape.new_zeros(BETAS)
-        return Person(self, shape, zeros if betas is None else betas, self.generator(shape))
+        return Person(self, shape, _or_zeros(betas, shape), self.generator(shape))
+
+    def sparse_person(self, shape: Tensor, betas: Tensor | None = None) -> SparsePerson:
+        """The same person, cheaper for some thousand points."""
+        return SparsePerson(self, shape, _or_zeros(betas, shape), self.generator.before_last(shape))
+
+
+def _or_zeros(betas: Tensor | None, shape: Tensor) -> Tensor:
+    return shape.new_zeros(BETAS) if betas is None else betas
 
 
 @dataclass(frozen=True)
@@ -83,15 +90,28 @@ class Person:
     def occupancy(self, neutral: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [N], positive inside, and features [N, 229] for `normals`. neutral: x' [N, 3]."""
         scaled = (neutral - neutral.new_tensor(_CENTRE)) / neutral.new_tensor(_HALF)
+        logits, features = self.networks.network(scaled, self._look_up(scaled))
+        return logits[:, 0], features
+
+    def _look_up(self, scaled: Tensor) -> Tensor:
+        """[N, 64] of the volume."""
         grid = scaled[None, None, None]
         found = functional.grid_sample(self.volume[None], grid, padding_mode="zeros", align_corners=True)
-        logits, features = self.networks.network(scaled, found[0, :, 0, 0].T)
-        return logits[:, 0], features
+        return found[0, :, 0, 0].T
 
     def normals(self, neutral: Tensor, detail: Tensor, features: Tensor) -> Tensor:
         """Canonical normals [N, 3], not of unit length. detail: code [64]."""
         assert self.networks.norm_network is not None, "the coarse stage has no normals"
         return self.networks.norm_network(neutral, detail, features)[0]
+
+
+@dataclass(frozen=True)
+class SparsePerson(Person):
+    """A person of whom few points are asked, as in training. volume: before the generator's last layer, which is
+    evaluated around those points."""
+
+    def _look_up(self, scaled: Tensor) -> Tensor:
+        return self.networks.generator.at(self.volume, scaled)
 
 
 def skin_normals(normals: Tensor, transforms: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ CODE = 64  # numbers in a shape code, and in a detail code
 VOLUME = 64  # channels of the feature volume
 _SHARPNESS = 100.0  # of Softplus
 _WIDTHS = (256, 128, 64, VOLUME)  # channels of the generator, coarse to fine
+_LAST = len(_WIDTHS) - 2  # number of the generator's last layer
 _SLOPE = 0.01
 
 
@@ -102,15 +104,86 @@ class Generator(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """[64] to [VOLUME, 16, 64, 64], sides z, y, x."""
+        return functional.leaky_relu(self._last(self.before_last(code)[None]), _SLOPE)[0]
+
+    def before_last(self, code: Tensor) -> Tensor:
+        """What the last layer reads, [64, 16, 64, 64]."""
         hidden = functional.leaky_relu(_modulate(self.shape_code, self.lin_code(code)), _SLOPE)
-        last = len(_WIDTHS) - 2
-        for number in range(last + 1):
-            hidden = functional.interpolate(hidden, scale_factor=2, mode="trilinear", align_corners=True)
-            hidden = getattr(self, f"enc{number}")(hidden)
-            if number < last:
-                hidden = _modulate(hidden, getattr(self, f"lin{number}")(code))
-            hidden = functional.leaky_relu(hidden, _SLOPE)
-        return hidden[0]
+        for number in range(_LAST):
+            hidden = getattr(self, f"enc{number}")(_upsampled(hidden))
+            hidden = functional.leaky_relu(_modulate(hidden, getattr(self, f"lin{number}")(code)), _SLOPE)
+        return _upsampled(hidden)[0]
+
+    def at(self, before: Tensor, points: Tensor) -> Tensor:
+        """The volume at points [N, 3] (x, y, z, from -1 to 1), [N, VOLUME], made where they look alone: most of the
+        volume is far from any surface. before: of `before_last`."""
+        sides = before.shape[:0:-1]  # x, y, z
+        place = (points + 1) * (points.new_tensor(sides) - 1) / 2
+        cell = place.detach().floor()
+        share = place - cell
+        corners, weights = [], []
+        for number in range(8):
+            step = points.new_tensor([number & 1, number >> 1 & 1, number >> 2])
+            corner = (cell + step).long()
+            within = ((corner >= 0) & (corner < corner.new_tensor(sides))).all(1)
+            corners.append(torch.where(within[:, None], corner, 0))
+            weights.append(torch.where(step.bool(), share, 1 - share).prod(1) * within)
+        x, y, z = torch.stack(corners, 1).unbind(2)
+        wide, high = sides[0] + 2, sides[1] + 2
+        voxel, row = torch.unique((z * high + y) * wide + x, return_inverse=True)
+        padded = functional.pad(before, (1,) * 6).flatten(1).T.contiguous()
+        taps = self._last.weight.flatten(2).permute(2, 1, 0).contiguous()
+        values = _SparseConvolution.apply(padded, voxel, taps, wide, high) + self._last.bias
+        found = functional.leaky_relu(values, _SLOPE)[row]
+        return (found * torch.stack(weights, 1)[..., None]).sum(1)
+
+    @property
+    def _last(self) -> nn.Conv3d:
+        return getattr(self, f"enc{_LAST}")
+
+
+class _SparseConvolution(torch.autograd.Function):
+    """Three taps a side at some voxels alone: one product of matrices a tap, on rows that stay in the cache; gradients
+    are summed in place, where autograd would make a volume a tap.
+
+    padded: [D H W, C]; voxel: [K], the lowest tap's rows; taps: [27, C, C'], z first. Gives [K, C'].
+    """
+
+    @staticmethod
+    def forward(context: Any, padded: Tensor, voxel: Tensor, taps: Tensor, wide: int, high: int) -> Tensor:
+        offsets = [(dz * high + dy) * wide + dx for dz, dy, dx in product(range(3), repeat=3)]
+        context.offsets = offsets
+        context.save_for_backward(padded, voxel, taps)
+        values = padded.new_zeros(len(voxel), taps.shape[2])
+        for tap, offset in zip(taps, offsets):
+            values.addmm_(padded.index_select(0, voxel + offset), tap)
+        return values
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor, None, None]:
+        (gradient,) = gradients
+        padded, voxel, taps = context.saved_tensors
+        of_padded, of_taps = torch.zeros_like(padded), torch.empty_like(taps)
+        for number, offset in enumerate(context.offsets):
+            at = voxel + offset
+            torch.mm(padded.index_select(0, at).T, gradient, out=of_taps[number])
+            of_padded.index_add_(0, at, gradient @ taps[number].T)
+        return of_padded, None, of_taps, None, None
+
+
+def _upsampled(volume: Tensor) -> Tensor:
+    """Twice as large a side, trilinear between corners [1, C, D, H, W]: products of matrices, much faster than torch's
+    own interpolation and its gradient."""
+    depth, height, width = volume.shape[2:]
+    rows = _doubling(depth).to(volume) @ volume.flatten(3)
+    rows = _doubling(height).to(volume) @ rows.unflatten(3, (height, width))
+    return rows @ _doubling(width).to(volume).T
+
+
+def _doubling(side: int) -> Tensor:
+    """[2 side, side]: linear interpolation with ends on ends."""
+    place = torch.linspace(0, side - 1, 2 * side, dtype=torch.float64)
+    return (1 - (place[:, None] - torch.arange(side)).abs()).clamp(min=0)
 
 
 def _modulate(volume: Tensor, style: Tensor) -> Tensor:
