@@ -2,6 +2,7 @@
 #include "neighbours.h"
 
 static const int LANES = 16;  // distances measured at once; the sorted coordinates are padded by as many
+static const int AHEAD = 8;   // queries that are asked for early: by turns they lie anywhere
 
 // The bucket of a point; one after the last for those that are not finite.
 static i64 bucket(const float* p, double inverse_size, u32 mask) {
@@ -54,7 +55,9 @@ AC_API void neighbours_query(const i32* starts, const i32* order, const float* s
   NeighbourGrid grid = {starts, order, sorted, padded, size, mask};
   i64 space[NEIGHBOURS_MOST + 1], *keys = space + 1, none = neighbours_key(radius2, -1);
   for (i64 turn = begin; turn < end; ++turn) {
-    i64 i = turns[turn];
+    i64 i = turns[turn], later = turns[turn + AHEAD < end ? turn + AHEAD : end - 1];
+    __builtin_prefetch(queries + 3 * later);
+    __builtin_prefetch(indices + later * wanted, 1), __builtin_prefetch(distance2 + later * wanted, 1);
     neighbours_find(grid, queries + 3 * i, none, wanted, keys, Scan());
     neighbours_write(keys, none, wanted, indices + i * wanted, distance2 + i * wanted);
   }
