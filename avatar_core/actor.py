@@ -42,6 +42,11 @@ class Actor:
         self.body, self.metadata, self.preview = body, metadata, preview
 
     @property
+    def model(self) -> Model:
+        """What it is made of."""
+        return self._model
+
+    @property
     def schema(self) -> ControlSchema:
         return self._model.schema
 

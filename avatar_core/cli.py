@@ -22,6 +22,8 @@ COMMANDS = {
     "train": ("training.cli", "train an actor from a capture"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
     "render": ("avatar_core.commands.render", "render an actor outside of Blender"),
+    "infer": ("avatar_core.commands.infer", "draw people of a capture from other cameras, or as somebody else"),
+    "gaussians": ("avatar_core.commands.gaussians", "draw Gaussian primitives alone: spheres, ellipsoids, poses"),
     "vary": ("avatar_core.commands.vary", "write a shot of new people: samples, blends, body shapes"),
     "export": ("avatar_core.commands.export", "write the posed surface of an actor as a mesh"),
     "import": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("actor", type=Path, help="the .actor file")
     add_shot_arguments(parser)
     parser.add_argument("--quality", choices=QUALITIES, default="preview")
+    parser.add_argument(
+        *("--appearance", "-a"), type=Path, nargs="+", metavar="PICTURE", help="look like the person in these pictures"
+    )
     parser.add_argument("--format", choices=("exr", "png"), default="png", help="exr has depth, normal and mask too")
     parser.add_argument(
         "--planes", type=planes, default=("color",), help=f"of png and video: {','.join(PLANES)} (default color)"
@@ -59,6 +63,7 @@ def run(arguments: Namespace) -> int:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AvatarError(f"the folder {arguments.output} cannot be made: {error.strerror}") from error
+    person = None if arguments.appearance is None else appearance_of(actor, arguments.appearance)
     camera, controls = shot.frame(first - 1)
     away = float(np.linalg.norm(camera.position - actor.proxy_mesh(controls)[0].mean(0)))
     depths = max(away - _AROUND, 0.0), away + _AROUND
@@ -71,6 +76,7 @@ def run(arguments: Namespace) -> int:
                 films[plane] = stack.enter_context(film)
         for number in tqdm(range(first, last + 1), unit="frame"):
             camera, controls = shot.frame(number - 1)
+            controls = controls if person is None else replace(controls, appearance=person)
             frame = actor.render(controls, camera, arguments.quality)
             _write(arguments, number, frame, depths)
             for plane, film in films.items():
@@ -87,6 +93,13 @@ def _write(arguments: Namespace, number: int, frame: Frame, depths: tuple[float,
             write_png(arguments.output / f"{number:04d}.png", frame)
         else:
             write_image(arguments.output / f"{plane}_{number:04d}.png", picture_of(frame, plane, depths))
+
+
+def appearance_of(actor: Actor, pictures: list[Path]) -> np.ndarray:
+    """Raises AvatarError."""
+    from ..data.layout import read_picture
+
+    return actor.read_appearance(*(read_picture(path) for path in pictures))
 
 
 def chosen_frames(arguments: Namespace, shot: Shot) -> tuple[int, int]:

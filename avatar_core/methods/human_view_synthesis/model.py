@@ -67,6 +67,16 @@ class Model(nn.Module):
         """Makes this the person that the actor shows where no control says another."""
         self.appearance.copy_(torch.as_tensor(appearance).view_as(self.appearance))
 
+    def lift(self, points: np.ndarray, seen: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
+        """[J, 3] metres about the root in a camera's axes, from joints [J, 2] (pixels of its whole picture of `size`)
+        of which [J] bool are seen; None for an actor without that network."""
+        if self.generator.p2p is None:
+            return None
+        inputs = (torch.as_tensor(array)[None].to(self.appearance.device) for array in (points, seen, np.array(size)))
+        pixels, sure, sides = inputs
+        with torch.no_grad():
+            return self.generator.p2p(pixels.to(self.appearance), sure, sides)[0].cpu().numpy()
+
     def points(self, controls: Controls) -> np.ndarray:
         """[J, 3] metres, world; NaN for joints that are not known."""
         if controls.points.size:
