@@ -180,9 +180,11 @@ def test_camera_inside_and_behind(actor: Actor) -> None:
 
 def test_what_cannot_be_imported_is_said(released: Path, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     small = {name: value for name, value in state.items() if "embeddings" not in name}
-    evil, foreign, older, half = (tmp_path / f"{name}.pth.tar" for name in ("evil", "foreign", "older", "half"))
+    names = "evil", "foreign", "older", "half", "legacy"
+    evil, foreign, older, half, legacy = (tmp_path / f"{name}.pth.tar" for name in names)
     torch.save({"model": small, "stats": Path("/tmp")}, evil)
     torch.save({"conv.weight": torch.zeros(1)}, foreign)
+    torch.save({"conv.weight": torch.zeros(1)}, legacy, _use_new_zipfile_serialization=False)
     tables = {name: state[name] for name in state if "embeddings" in name}
     half.write_bytes(released.read_bytes()[: 1 << 20])
     for published, words in (
@@ -201,6 +203,7 @@ def test_what_cannot_be_imported_is_said(released: Path, state: dict[str, torch.
     output = tmp_path / "x.actor"
     for path, words in (
         (foreign, "foreign.pth.tar has no 'encoder.embeddings_mean'"),
+        (legacy, "legacy.pth.tar has no 'encoder.embeddings_mean'"),
         (half, "half.pth.tar is no checkpoint"),
         (tmp_path / "none", "none cannot be read"),
     ):

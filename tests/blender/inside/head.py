@@ -16,19 +16,19 @@ from values import JAW, TILT
 
 def main(arguments: list[str]) -> int:
     head, body, folder = arguments
-    _show(_load_alone(head))
+    _show(load_alone(head))
     _render(folder, "alone")
-    carried = _load_alone(head)
+    carried = load_alone(head)
     assert bpy.ops.avatar.load_actor(filepath=body) == {"FINISHED"}
     rig = bpy.context.object
     rig.location = (0.2, 0.1, 0)
     rig.avatar.quality = carried.avatar.quality
-    _select(rig, carried)
+    select(rig, carried)
     assert bpy.ops.avatar.attach_head() == {"FINISHED"}
     _show(rig)
     bpy.context.scene.camera.location = carried.matrix_world.translation + mathutils.Vector((0, -0.6, 0))
     _render(folder, "on_body")
-    _select(carried, rig)
+    select(carried, rig)
     try:
         bpy.ops.avatar.attach_head()
         said = ""
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _load_alone(actor: str) -> bpy.types.Object:
+def load_alone(actor: str) -> bpy.types.Object:
     """A head before a camera, and nothing behind it."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     import addon_utils
@@ -63,7 +63,7 @@ def _show(rig: bpy.types.Object) -> None:
     bpy.context.view_layer.update()
 
 
-def _select(active: bpy.types.Object, other: bpy.types.Object) -> None:
+def select(active: bpy.types.Object, other: bpy.types.Object) -> None:
     bpy.ops.object.select_all(action="DESELECT")
     active.select_set(True)
     other.select_set(True)

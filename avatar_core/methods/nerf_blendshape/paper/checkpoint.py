@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def read(path: Path, config: Config) -> Checkpoint:
         if path.stat().st_size > _MAX_BYTES:
             raise CheckpointError(f"{path} is larger than any checkpoint of NeRFBlendShape")
         with torch.serialization.safe_globals([Counter]):  # of the learning rate's milestones
-            data = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            data = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
         model = data.get("model", data)
         named = {str(name): tensor for name, tensor in model.items() if isinstance(tensor, Tensor)}
     except CheckpointError:
