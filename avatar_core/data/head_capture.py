@@ -51,7 +51,9 @@ class HeadCapture(Capture):
 
     @cached_property
     def schema(self) -> ControlSchema:
-        return ControlSchema(expressions=EXPRESSIONS, head=True)
+        count = self.source.coefficients
+        names = EXPRESSIONS if count == len(EXPRESSIONS) else tuple(f"coefficient_{k + 1}" for k in range(count))
+        return ControlSchema(expressions=names, head=True)
 
     @cached_property
     def background(self) -> np.ndarray:
@@ -60,7 +62,7 @@ class HeadCapture(Capture):
 
     @cached_property
     def ranges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest coefficients [46] of the training frames."""
+        """Lowest and highest coefficients [K] of the training frames."""
         return self.source.ranges(self.start)
 
     def boxes(self, frame: int) -> tuple[Box, Box]:

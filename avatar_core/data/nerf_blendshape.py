@@ -7,6 +7,9 @@ ROOT/parsing/ID.png               labels; the head is exactly (0, 0, 255)
 ROOT/ori_imgs/ID.lms              478 landmarks of MediaPipe's face mesh, for the patches of training (optional)
 ROOT/max_46.txt, min_46.txt       ranges of the coefficients over the training frames (optional: computed)
 
+All frames have as many coefficients as the first: 46 where FaceWarehouse's expressions were tracked. Files of ranges
+have that number in their names.
+
 transform_matrix takes OpenGL's camera axes to the head's frame (y up, facing +z, about metres). What differs from our
 conventions ends here: those axes, and pixel centres at whole numbers (our K has cx, cy half a pixel larger).
 """
@@ -29,6 +32,7 @@ from ..errors import AvatarError
 
 COEFFICIENTS = len(EXPRESSIONS)
 LANDMARKS = 478
+_MOST = 1023  # coefficients
 _MAX_BYTES = 1 << 30  # of transforms.json
 _MAX_FRAMES, _MAX_SIDE = 1_000_000, 8192
 _VALID_EVERY = 70
@@ -42,7 +46,7 @@ class LayoutError(AvatarError):
 
 @dataclass(frozen=True)
 class HeadFrame:
-    """A picture. number: its `img_id`. camera: in the head's frame. expression: [46] float32."""
+    """A picture. number: its `img_id`. camera: in the head's frame. expression: [K] float32."""
 
     number: int
     camera: Camera
@@ -81,7 +85,8 @@ class HeadFolder:
         entries = data.get("frames")
         if not isinstance(entries, list) or not 0 < len(entries) <= _MAX_FRAMES:
             raise LayoutError(f"{path}: 'frames' must be a list of 1 to {_MAX_FRAMES} frames")
-        found = [_frame(path, place, entry, (width, height), K) for place, entry in enumerate(entries)]
+        count = _coefficients(entries[0])
+        found = [_frame(path, place, entry, (width, height), K, count) for place, entry in enumerate(entries)]
         order = sorted(range(len(found)), key=lambda place: found[place].number)
         for one, two in pairwise(order):
             if found[one].number == found[two].number:
@@ -89,6 +94,10 @@ class HeadFolder:
         opened = cls(folder, width, height, tuple(found[place] for place in order), tuple(order))
         opened._check_files()
         return opened
+
+    @property
+    def coefficients(self) -> int:
+        return len(self.frames[0].expression)
 
     def picture(self, frame: int) -> np.ndarray:
         """[H, W, 3] uint8: the head before the background, display sRGB. Raises LayoutError."""
@@ -129,14 +138,14 @@ class HeadFolder:
         return train, test[::_VALID_EVERY], test
 
     def ranges(self, start: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest coefficients [46] float32, in half precision's steps as the released code has them.
+        """Lowest and highest coefficients [K] float32, in half precision's steps as the released code has them.
 
-        From min_46.txt and max_46.txt, else of the frames that stand before `start` in transforms.json (not: by
+        From min_K.txt and max_K.txt, else of the frames that stand before `start` in transforms.json (not: by
         number). Raises LayoutError.
         """
-        names = [self.folder / f"{kind}_{COEFFICIENTS}.txt" for kind in ("min", "max")]
+        names = range_files(self.folder, self.coefficients)
         if all(name.exists() for name in names):
-            low, high = (read_range(name) for name in names)
+            low, high = (read_range(name, self.coefficients) for name in names)
             if (low > high).any():
                 raise LayoutError(f"{names[0]}, line {int((low > high).argmax()) + 1} is above {names[1].name}'s")
             return low, high
@@ -169,16 +178,27 @@ class HeadFolder:
             raise LayoutError(f"{self.folder / 'bc.jpg'} is missing; it is the picture without the head")
 
 
-def read_range(path: Path) -> np.ndarray:
-    """[46] float32, in half precision's steps, of a file of get_max. Raises LayoutError."""
-    return _halved(_table(path, COEFFICIENTS, 1)[:, 0])
+def range_files(folder: Path, coefficients: int = COEFFICIENTS) -> tuple[Path, Path]:
+    """Of the lowest and of the highest values; get_max writes them."""
+    return folder / f"min_{coefficients}.txt", folder / f"max_{coefficients}.txt"
+
+
+def read_range(path: Path, coefficients: int = COEFFICIENTS) -> np.ndarray:
+    """[K] float32, in half precision's steps, of a file of get_max. Raises LayoutError."""
+    return _halved(_table(path, coefficients, 1)[:, 0])
 
 
 def _halved(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float16).astype(np.float32)
 
 
-def _frame(path: Path, place: int, entry: Any, size: tuple[int, int], K: np.ndarray) -> HeadFrame:
+def _coefficients(entry: Any) -> int:
+    """How many the first frame has; what is none at all counts as 46, and is refused with its frame."""
+    values = entry.get("exp_ori") if isinstance(entry, dict) else None
+    return len(values) if isinstance(values, list) and 0 < len(values) <= _MOST else COEFFICIENTS
+
+
+def _frame(path: Path, place: int, entry: Any, size: tuple[int, int], K: np.ndarray, coefficients: int) -> HeadFrame:
     where = f"{path}: frame {place}"
     if not isinstance(entry, dict):
         raise LayoutError(f"{where} must be an object, got {type(entry).__name__}")
@@ -197,7 +217,7 @@ def _frame(path: Path, place: int, entry: Any, size: tuple[int, int], K: np.ndar
         camera = Camera(*size, K, view)
     except CameraError as error:
         raise LayoutError(f"{where}: {error}") from error
-    return HeadFrame(number, camera, _array(where, entry, "exp_ori", (COEFFICIENTS,)).astype(np.float32))
+    return HeadFrame(number, camera, _array(where, entry, "exp_ori", (coefficients,)).astype(np.float32))
 
 
 def _array(where: str, entry: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:

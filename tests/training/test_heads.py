@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,25 @@ def test_patches_lie_in_their_box() -> None:
         x, y = in_box(box, (128, 128), 1000, rng).T
         inside = (x >= box.left) & (x < box.right) & (y >= box.top) & (y < box.bottom)
         assert 890 < inside.sum() < 990
+
+
+def test_another_number_of_coefficients(tmp_path: Path) -> None:
+    """Those of another tracker train under the names that the config gives them; without names it is said."""
+    folder = Path(shutil.copytree(FIXTURE, tmp_path / "head"))
+    path = folder / "transforms.json"
+    data = json.loads(path.read_text())
+    for entry in data["frames"]:
+        entry["exp_ori"] = entry["exp_ori"][:9]
+    path.write_text(json.dumps(data))
+    wanted = replace(options(tmp_path / "run", "nerf_blendshape", FAST, 5), capture=str(folder))
+    with pytest.raises(AvatarError, match=r"9 coefficients a frame, and the method's config names 46: name yours"):
+        Trainer(wanted)
+    trainer = Trainer(replace(wanted, config=FAST | {"expressions": [f"mine_{k}" for k in range(9)]}))
+    trainer.train_step()
+    assert trainer.model.schema.expressions[8] == "mine_8" and len(trainer.model.field.tables) == 10
+    frames = HeadCapture.open(folder)
+    lowest = np.min([frames.frames[f].controls.expression for f in trainer.sampler.frames], 0)
+    np.testing.assert_allclose(trainer.model.lowest[1:], lowest, atol=1e-3)
 
 
 def test_late_squares_of_face_and_mouth_are_compared_by_features(tmp_path: Path) -> None:

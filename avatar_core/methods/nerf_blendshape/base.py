@@ -56,7 +56,7 @@ class HeadModel(nn.Module):
         self.register_buffer("highest", torch.ones(config.tables))
         if config.mean:
             self.lowest[0] = 1
-        keys = {name: tuple(keys) for name, keys in config.shape_keys.items()}
+        keys = {name: tuple(keys) for name, keys in config.shape_keys.items() if name in config.expressions}
         self.schema = ControlSchema(expressions=tuple(config.expressions), head=True, shape_keys=keys)
         self._mixed: tuple[bytes, Tensor] | None = None
         self._told = False
@@ -166,6 +166,12 @@ def tracked(capture: Capture, config: FieldConfig) -> HeadCapture:
         raise ConfigError("option 'principal' is of imported actors; leave it out to train")
     if not isinstance(capture, HeadCapture):
         raise CaptureError(f"{capture.folder} is no tracked head with a transforms.json, which this method trains on")
+    count = capture.source.coefficients
+    if count != len(config.expressions):
+        raise ConfigError(
+            f"{capture.folder} has {count} coefficients a frame, and the method's config names "
+            f"{len(config.expressions)}: name yours under config: {{expressions: [...]}}"
+        )
     return capture
 
 

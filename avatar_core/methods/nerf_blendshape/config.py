@@ -46,7 +46,8 @@ class FieldConfig:
     def check(self) -> None:
         """Raises ValueError for what no field has."""
         for name, keys in self.shape_keys.items():
-            if name not in self.expressions or not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
+            known = name in self.expressions or name in MERGED  # those of the default, which other trackers lack
+            if not known or not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
                 raise ValueError(f"shape_keys must be lists of names by expression, got '{name}': {keys!r}")
         if not 0 <= self.principal <= self.tables:
             raise ValueError(f"principal must be at most {self.tables}, the number of tables")

@@ -15,7 +15,7 @@ from .... import __version__
 from ....actor import Actor, describe
 from ....body.stand_in import stand_in
 from ....config import read_options
-from ....data.nerf_blendshape import COEFFICIENTS, HeadFolder, LayoutError, read_range
+from ....data.nerf_blendshape import COEFFICIENTS, HeadFolder, LayoutError, range_files, read_range
 from ....errors import AvatarError
 from ..compact import PRINCIPAL, compacted
 from . import checkpoint
@@ -73,7 +73,7 @@ def _shape_keys(path: Path | None) -> dict[str, Any]:
 
 def read_ranges(folder: Path, start: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest coefficients [46]. Raises LayoutError."""
-    files = [folder / f"{kind}_{COEFFICIENTS}.txt" for kind in ("min", "max")]
+    files = range_files(folder)
     if all(path.exists() for path in files):
         return read_range(files[0]), read_range(files[1])
     if start is None:
@@ -81,7 +81,12 @@ def read_ranges(folder: Path, start: int | None) -> tuple[np.ndarray, np.ndarray
             f"{folder} has no {files[1].name} and {files[0].name}, which are not in the checkpoint: give the folder "
             f"that it was trained on, or --test-start to compute them from its transforms.json"
         )
-    return HeadFolder.open(folder).ranges(start)
+    source = HeadFolder.open(folder)
+    if source.coefficients != COEFFICIENTS:
+        raise LayoutError(
+            f"{folder} has {source.coefficients} coefficients a frame, released heads have {COEFFICIENTS}"
+        )
+    return source.ranges(start)
 
 
 def import_actor(
