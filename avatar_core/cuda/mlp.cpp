@@ -12,7 +12,7 @@ static const int LANES = 4, TILE = 8;
 #else
 static const int LANES = 4, TILE = 6;
 #endif
-static const int POINTS = 64, WIDEST = 256;
+static const int POINTS = 64, WIDEST = 320;
 typedef float Vector __attribute__((vector_size(4 * LANES)));
 
 // weight[outputs][stride], of which `inputs` columns count; bias may be null.
@@ -41,8 +41,10 @@ static float* pack_layer(const MlpLayer& layer, float* packed) {
   return packed;
 }
 
-// out[outputs, rounded up to TILE][POINTS]: values below `least` become that; NaN stays. Returns the end of `packed`.
-static const float* run_layer(const MlpLayer& layer, const float* packed, const float* in, float least, float* out) {
+static inline Vector below(Vector value, float slope) { return slope == 0 ? Vector{} : value * slope; }
+
+// out[outputs, rounded up to TILE][POINTS]: values below 0 count `slope` of theirs; NaN stays. Returns the end of `packed`.
+static const float* run_layer(const MlpLayer& layer, const float* packed, const float* in, float slope, float* out) {
   for (i32 tile = 0; tile < tiles(layer); ++tile, out += TILE * POINTS, packed += TILE * (1 + layer.inputs))
     for (int p = 0; p < POINTS; p += 2 * LANES) {
       Vector low[TILE], high[TILE];
@@ -56,8 +58,8 @@ static const float* run_layer(const MlpLayer& layer, const float* packed, const 
       }
       for (int j = 0; j < TILE; ++j) {
         Vector* y = (Vector*)(out + j * POINTS + p);
-        y[0] = low[j] < least ? Vector{} + least : low[j];
-        y[1] = high[j] < least ? Vector{} + least : high[j];
+        y[0] = low[j] < 0 ? below(low[j], slope) : low[j];
+        y[1] = high[j] < 0 ? below(high[j], slope) : high[j];
       }
     }
   return packed;
@@ -85,7 +87,7 @@ AC_API void mlp_pack(const MlpLayer* layers, i32 depth, float* packed) {
 
 // out[points][outputs of the last layer]. No layer is wider than WIDEST.
 AC_API void mlp_forward(const MlpPart* parts, i32 count, const MlpLayer* layers, i32 depth, const float* packed,
-                        float* out, i64 begin, i64 end) {
+                        float slope, float* out, i64 begin, i64 end) {
   alignas(64) float one[(WIDEST + TILE) * POINTS], two[(WIDEST + TILE) * POINTS];
   const i64 width = layers[depth - 1].outputs;
   for (i64 start = begin; start < end; start += POINTS) {
@@ -94,7 +96,7 @@ AC_API void mlp_forward(const MlpPart* parts, i32 count, const MlpLayer* layers,
     const float* weights = packed;
     load(parts, count, start, size, in);
     for (i32 l = 0; l < depth; ++l) {
-      weights = run_layer(layers[l], weights, in, l + 1 < depth ? 0 : -__builtin_inff(), next);
+      weights = run_layer(layers[l], weights, in, l + 1 < depth ? slope : 1, next);
       float* swap = in;
       in = next, next = swap;
     }

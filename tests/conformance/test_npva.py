@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from avatar_core.cuda.point_mix import fourier
 from avatar_core.methods.npva import compositing, losses, published_query, rays
-from avatar_core.methods.npva.aggregation import Aggregator, octaves, view_octaves
+from avatar_core.methods.npva.aggregation import Aggregator, view_octaves
 from avatar_core.methods.npva.config import Config
 from avatar_core.methods.npva.decoders import Decoders, Maps
 from avatar_core.methods.npva.encoder import Encoder, Latent
@@ -96,10 +97,10 @@ def test_aggregator_and_marching(model: Networks, recorded: dict[str, Tensor]) -
     names = ("emb", "xyz", "mask", "locw", "dirs", "out", "valid")
     features, places, present, samples, directions, out, valid = (recorded[f"agg_{name}"][0] for name in names)
     aggregator, to_world = model.aggregator, recorded["agg_R"]
-    offsets = (places - samples[:, :, None]).flatten(0, 1)
+    around = Points(places.reshape(-1, 3), features.reshape(-1, features.shape[-1]), places.new_zeros(0, 3))
+    indices = torch.where(present, torch.arange(present.numel()).view(present.shape), -1).flatten(0, 1)
     with torch.inference_mode():
-        mixed = aggregator.mix(features.flatten(0, 1), offsets, present.flatten(0, 1), to_world.T)
-        encoded = aggregator.encode(*mixed)
+        encoded = aggregator.encode(samples.reshape(-1, 3), indices, around, to_world.T)
         density = aggregator.densities(encoded).view(valid.shape)
         colour = aggregator.colours(encoded, directions.flatten(0, 1)).view(*valid.shape, 3)
     assert bool((present.any(-1) == valid).all())
@@ -117,7 +118,7 @@ def test_aggregator_and_marching(model: Networks, recorded: dict[str, Tensor]) -
 
 def test_encodings_samples_terms(recorded: dict[str, Tensor]) -> None:
     points3 = recorded["pe_in"]
-    close(octaves(points3, recorded["pe_int"].shape[1] // 6), recorded["pe_int"], 1e-6)
+    close(fourier(points3, recorded["pe_int"].shape[1] // 6), recorded["pe_int"], 1e-6)
     close(view_octaves(points3), recorded["pe_ori"][:, 3:], 1e-6)
     directions, (farthest, nearest) = recorded["smp_dirs"][0], recorded["smp_cen"][0].T
     distances = rays.segments(nearest, farthest, Config())

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, softplus
+from torch.nn.functional import softplus
 
+from ...cuda.mlp import run_mlp
+from ...cuda.point_mix import point_mix
 from .config import Config
 from .encoder import SLOPE
+from .surface import Points
 
-_FEATURE_OCTAVES, _OFFSET_OCTAVES, _VIEW_OCTAVES = 3, 5, 4
+_OCTAVES = 3, 5  # of features and of offsets
+_VIEW_OCTAVES = 4
 _OFFSETS = 6
-_NEAREST = 1e-6  # mm, of distances that are divided by
 _BEYOND = 0.001  # by which colours may leave [0, 1]
-
-
-def octaves(x: Tensor, count: int) -> Tensor:
-    """[..., C * 2 * count]: of each value sin x, cos x, sin 2x, cos 2x, sin 4x, ..."""
-    angles = x[..., None] * 2.0 ** torch.arange(count, device=x.device, dtype=x.dtype)
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(-3)
 
 
 def view_octaves(directions: Tensor) -> Tensor:
@@ -35,7 +32,7 @@ class Aggregator(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        inputs = config.features * (1 + 2 * _FEATURE_OCTAVES) + _OFFSETS * 2 * _OFFSET_OCTAVES
+        inputs = config.features * (1 + 2 * _OCTAVES[0]) + _OFFSETS * 2 * _OCTAVES[1]
         width = config.width
         self.density = nn.ModuleList([nn.Linear(inputs, width), nn.Linear(width, 1)])
         seen = inputs + 3 * 2 * _VIEW_OCTAVES
@@ -48,32 +45,21 @@ class Aggregator(nn.Module):
                 nn.init.xavier_uniform_(layer.weight, gain)  # type: ignore[arg-type]
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def mix(self, features: Tensor, offsets: Tensor, present: Tensor, to_camera: Tensor) -> tuple[Tensor, Tensor]:
-        """Of K neighbours of N samples: mean features [N, F] and offsets [N, 6], the points' axes and the camera's.
-
-        features: [N, K, F]. offsets: [N, K, 3] mm from the sample to the point. present: [N, K]. to_camera: [3, 3].
-        """
-        weight = present / offsets.norm(dim=-1).clamp(min=_NEAREST)
-        weight = (weight / weight.sum(-1, keepdim=True).clamp(min=1e-8))[..., None]
-        mean = (weight * offsets).sum(1)
-        return (weight * features).sum(1), torch.cat([mean, mean @ to_camera.T], -1)
-
-    def encode(self, features: Tensor, offsets: Tensor) -> Tensor:
-        """What both networks read, [N, 284] with 32 features."""
-        parts = features, octaves(features, _FEATURE_OCTAVES), octaves(offsets, _OFFSET_OCTAVES)
-        return torch.cat(parts, -1)
+    def encode(self, places: Tensor, indices: Tensor, points: Points, rotation: Tensor) -> Tensor:
+        """What both networks read of samples [N, 3] mm and the points around them [N, K], -1 for none. rotation:
+        [3, 3] to the camera's axes."""
+        return point_mix(places, indices, points.positions, points.features, rotation, _OCTAVES)
 
     def densities(self, encoded: Tensor) -> Tensor:
         """[N] per mm."""
-        return softplus(_run(self.density, encoded)[..., 0] - 1)
+        return softplus(_run(self.density, [encoded])[..., 0] - 1)
 
     def colours(self, encoded: Tensor, directions: Tensor) -> Tensor:
         """[N, 3]; directions: [N, 3] of unit length, from the camera."""
-        raw = _run(self.colour, torch.cat([encoded, view_octaves(directions)], -1))
+        raw = _run(self.colour, [encoded, view_octaves(directions)])
         return torch.sigmoid(raw) * (1 + 2 * _BEYOND) - _BEYOND
 
 
-def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    for layer in layers[:-1]:
-        x = leaky_relu(layer(x), SLOPE)
-    return layers[-1](x)
+def _run(layers: nn.ModuleList, parts: list[Tensor]) -> Tensor:
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    return run_mlp(parts, [layer.weight for layer in linear], [layer.bias for layer in linear], SLOPE)

@@ -25,7 +25,7 @@ from .space import placed_view, to_head
 from .surface import SIDE, Points, points, triangles
 
 _TILE = 1 << 16  # pixels whose surface is rasterised at a time
-_RAYS = 1 << 13  # whose samples are looked at together
+_RAYS = 1 << 12  # whose samples are looked at together
 _VISIBLE = 1 / 512  # coverage below which a pixel is empty
 _STEPS = 32767  # of stored mean positions
 

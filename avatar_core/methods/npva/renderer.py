@@ -72,7 +72,7 @@ class Cloud:
         some = indices[:, 0] >= 0
         kept, indices = kept[some], indices[some]
         ray = kept // count
-        encoded = self._encode(places[kept], indices, samples.rotation)
+        encoded = self.aggregator.encode(places[kept], indices, self.points, samples.rotation)
         density = self.aggregator.densities(encoded)
         depth = samples.depth(samples.places)
         mean = (depth[:, -1:] - depth[:, :1]) / (count - 1)
@@ -98,7 +98,7 @@ class Cloud:
         present = (found.indices >= 0).any(-1)
         ray, _ = present.nonzero(as_tuple=True)
         directions = samples.directions[found.rays]
-        encoded = self._encode(found.places[present], found.indices[present], samples.rotation)
+        encoded = self.aggregator.encode(found.places[present], found.indices[present], self.points, samples.rotation)
         density = torch.zeros_like(present, dtype=encoded.dtype).masked_scatter(
             present, self.aggregator.densities(encoded)
         )
@@ -110,9 +110,3 @@ class Cloud:
         value = torch.cat([colour, depth[..., None], torch.ones_like(depth[..., None])], -1)
         total[found.rays] = (weight[..., None] * value).sum(1)
         return Pixels(total[:, :3], total[:, 4], total[:, 3], found.rays)
-
-    def _encode(self, places: Tensor, indices: Tensor, rotation: Tensor) -> Tensor:
-        present, chosen = indices >= 0, indices.clamp(min=0)
-        offsets = self.points.positions[chosen] - places[:, None]
-        features = self.points.features[chosen]
-        return self.aggregator.encode(*self.aggregator.mix(features, offsets, present, rotation))
