@@ -21,8 +21,9 @@ from .errors import AvatarError
 from .frame import Frame
 from .mesh_file import Mesh
 from .methods import METHODS, load_method
-from .methods.base import DressableModel, Model, SurfaceModel, TexturedModel
+from .methods.base import DressableModel, Model, RiggedModel, SurfaceModel, TexturedModel
 from .quality import QUALITIES, Cancelled, quality_named
+from .rigged_mesh import RiggedMesh
 
 _HALF_ABOVE = 1 << 15  # tensors with more values are stored in half precision
 _MODEL, _BODY, _PREVIEW = "model.", "body.", "preview"
@@ -125,6 +126,13 @@ class Actor:
         if not isinstance(self._model, DressableModel):
             raise AvatarError(f"actors of the method '{self.metadata['method']}' look like one person only")
         return self._model.read_appearance(pictures)
+
+    def rigged(self, controls: Controls, detail: int = 2) -> RiggedMesh:
+        """The person as a mesh with bones and shape keys, whatever the pose; exact at the betas of `controls`. `detail`
+        1 to 8, as of `surface`. Raises AvatarError, also for methods whose people are no skinned meshes."""
+        if not isinstance(self._model, RiggedModel):
+            raise AvatarError(f"actors of the method '{self.metadata['method']}' are no meshes that bones can deform")
+        return self._model.rigged(self.schema.check(controls), detail)
 
     @property
     def textured(self) -> bool:

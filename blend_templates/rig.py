@@ -1,9 +1,10 @@
 """Builds a body in Blender: armature, skinned mesh, shape keys. Needs numpy and bpy only.
 
 Every bone points along +y of the body with roll 0, so its rest axes are the body's axes: a pose bone's
-quaternion is SMPL's axis-angle, and the root bone's location is SMPL's translation. The armature object
-stands the y-up body up in Blender's z-up world by a turn of +90 degrees about x. Linear blend skinning, as in
-the rest of the project; pose offsets (posedirs) have no counterpart in Blender and are left to the actor.
+quaternion is SMPL's axis-angle, and the root bone's location is SMPL's translation. A rig that does not rest in
+the body's rest pose has bones that are turned with their joints. The armature object stands the y-up body up in
+Blender's z-up world by a turn of +90 degrees about x. Linear blend skinning, as in the rest of the project; pose
+offsets (posedirs) have no counterpart in Blender and are left to the actor.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import bmesh
 import bpy
 import numpy as np
+from mathutils import Vector
 
 BETA_PREFIX = "beta_"
 EXPRESSION_PREFIX = "expr_"
 _BONE_LENGTH = 0.06  # metres; only for looks
-_WEIGHT_STEPS = 10_000  # weights are rounded to 1 / this: vertices move by less than 0.05 mm
+_LEAST_WEIGHT = 1e-6  # smaller ones move nothing that is seen
 _HEAD_KEY = "avatar_head"  # of a bone: its joint at rest, [3] metres
 _HEAD_SHAPE_KEY = "avatar_head_shapedirs"  # of a bone: [3, B] flattened, metres a beta
 
@@ -39,6 +42,7 @@ class RigArrays:
     expressions: np.ndarray  # [V, 3, E]
     expression_names: tuple[str, ...]  # [E]
     joint_shapedirs: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 0)))  # [J, 3, B] metres a beta
+    rest: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 3)))  # [J, 3, 3] turns at rest; none: no turns
 
     def __post_init__(self) -> None:
         v, j = len(self.vertices), len(self.joint_names)
@@ -111,7 +115,8 @@ def fit_bones(armature: bpy.types.Object, betas: np.ndarray) -> None:
         if _HEAD_SHAPE_KEY in bone:
             shapedirs = np.array(bone[_HEAD_SHAPE_KEY]).reshape(3, -1)[:, : len(betas)]
             head = np.array(bone[_HEAD_KEY]) + shapedirs @ np.asarray(betas, np.float64)[: shapedirs.shape[1]]
-            bone.head, bone.tail = head, head + np.array((0, _BONE_LENGTH, 0))
+            along = bone.tail - bone.head
+            bone.head, bone.tail = head, Vector(head) + along
     bpy.ops.object.mode_set(mode="OBJECT")
 
 
@@ -123,7 +128,10 @@ def _armature(name: str, arrays: RigArrays, collection: bpy.types.Collection) ->
     bones: list[bpy.types.EditBone] = []
     for index, (joint, parent) in enumerate(zip(arrays.joint_names, arrays.parents)):
         bone, head = data.edit_bones.new(joint), arrays.joints[index].astype(float)
-        bone.head, bone.tail, bone.roll = head, head + np.array((0, _BONE_LENGTH, 0)), 0
+        axes = arrays.rest[index].astype(float) if arrays.rest.size else np.eye(3)
+        bone.head, bone.tail, bone.roll = head, head + _BONE_LENGTH * axes[:, 1], 0
+        if arrays.rest.size:
+            bone.align_roll(axes[:, 2])
         bone.parent = bones[parent] if parent >= 0 else None
         bone[_HEAD_KEY] = head.tolist()
         if arrays.joint_shapedirs.size:
@@ -158,14 +166,20 @@ def _mesh(name: str, arrays: RigArrays) -> bpy.types.Mesh:
 
 
 def _vertex_groups(body: bpy.types.Object, arrays: RigArrays) -> None:
-    """One group a joint. Blender sets one weight on many vertices, so they are grouped by rounded weight."""
-    steps = np.round(arrays.weights * _WEIGHT_STEPS).astype(np.int32)
-    for joint, column in zip(arrays.joint_names, steps.T):
-        group = body.vertex_groups.new(name=joint)
-        order = np.argsort(column, kind="stable")[np.count_nonzero(column == 0) :]
-        values, starts = np.unique(column[order], return_index=True)
-        for value, vertices in zip(values.tolist(), np.split(order, starts[1:])):
-            group.add(vertices.tolist(), value / _WEIGHT_STEPS, "REPLACE")
+    """One group a joint."""
+    for joint in arrays.joint_names:
+        body.vertex_groups.new(name=joint)
+    kept = np.where(arrays.weights > _LEAST_WEIGHT, arrays.weights, 0.0)
+    vertices, joints = np.nonzero(kept)
+    values = (kept / kept.sum(1, keepdims=True))[vertices, joints]
+    shape = bmesh.new()
+    shape.from_mesh(body.data)
+    shape.verts.ensure_lookup_table()
+    layer, verts = shape.verts.layers.deform.verify(), shape.verts
+    for vertex, joint, value in zip(vertices.tolist(), joints.tolist(), values.tolist()):
+        verts[vertex][layer][joint] = value
+    shape.to_mesh(body.data)
+    shape.free()
 
 
 def _shape_keys(body: bpy.types.Object, arrays: RigArrays) -> None:

@@ -7,9 +7,24 @@ AVATAR hands the planes to the compositor. Nothing here needs more than Blender'
 
 from __future__ import annotations
 
-from . import cli, engine, failures, motion_operators, operators, panels, preferences, properties, session, viewport
+from . import (
+    cli,
+    engine,
+    failures,
+    motion_operators,
+    operators,
+    panels,
+    people,
+    preferences,
+    properties,
+    session,
+    viewport,
+)
 
-_MODULES = (properties, preferences, operators, motion_operators, panels, engine, failures, cli, viewport, session)
+_MODULES = (
+    *(properties, preferences, operators, motion_operators, people, panels),
+    *(engine, failures, cli, viewport, session),
+)
 
 
 def register() -> None:

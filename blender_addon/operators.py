@@ -59,6 +59,7 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
         settings.method = str(facts.metadata.get("method", ""))
         settings.licence = str(facts.metadata.get("licence", ""))
         armature.show_in_front = True
+        settings.latents = ",".join(facts.schema["latents"])
         _add_vectors(armature, facts.schema)
         add_expressions(mesh, _shape_keys(facts.schema))
         set_stand_in(mesh, self.stand_in)
@@ -388,3 +389,5 @@ def _add_vectors(armature: bpy.types.Object, schema: dict[str, Any]) -> None:
     for name, size in {**schema["latents"], "appearance": schema["appearance"]}.items():
         if size:
             armature[name] = [0.0] * size
+            if name in schema["latents"]:  # standard deviations
+                armature.id_properties_ui(name).update(min=-10.0, max=10.0, soft_min=-3.0, soft_max=3.0)

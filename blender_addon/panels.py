@@ -9,8 +9,10 @@ import bpy
 
 from . import compositor, session
 from .operators import AVATAR_OT_attach_head, is_stand_in
+from .people import AVATAR_OT_sample_person, codes
 from .properties import actor_objects, avatar_of, body_mesh, mask_names, owner_scene
 
+_AXES = 8  # of a code, sliders for the largest
 _LETTER = 7.0  # pixels of a letter, about
 _MARGIN = 9  # letters that icon and borders take
 _SHORTEST = 24  # letters of a line
@@ -118,6 +120,29 @@ class AVATAR_PT_viewport(_AvatarPanel, bpy.types.Panel):
             layout.prop(settings, "live_seconds")
 
 
+class AVATAR_PT_person(_AvatarPanel, bpy.types.Panel):
+    bl_label = "Person"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return AVATAR_OT_sample_person.poll(context)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        actor: Any = avatar_of(context.object)
+        row = layout.row(align=True)
+        row.operator("avatar.sample_person", icon="COMMUNITY")
+        row.operator("avatar.key_person", icon="KEY_HLT")
+        row = layout.row()
+        row.scale_y = 1.4
+        row.operator("avatar.make_mesh", icon="OUTLINER_OB_MESH")
+        for name in codes(actor):
+            layout.label(text=name.capitalize())
+            column = layout.column(align=True)
+            for axis in range(min(len(actor[name]), _AXES)):
+                column.prop(actor, f'["{name}"]', index=axis, text=f"{axis + 1}", slider=True)
+
+
 class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
     bl_label = "Compositing"
 
@@ -173,6 +198,7 @@ _PANELS = (
     AVATAR_PT_actor,
     AVATAR_PT_rig,
     AVATAR_PT_shape,
+    AVATAR_PT_person,
     AVATAR_PT_motion,
     AVATAR_PT_viewport,
     AVATAR_PT_compositing,

@@ -57,6 +57,12 @@ class AvatarSettings(bpy.types.PropertyGroup):
         description="A picture of the person that the actor should look like, who fills it",
         type=bpy.types.Image,
     )
+    person_mesh: bpy.props.PointerProperty(
+        name="Mesh",
+        description="The mesh that Make Mesh made of this avatar, with bones that follow it",
+        type=bpy.types.Object,
+    )
+    latents: bpy.props.StringProperty(options={"HIDDEN"})  # names of custom properties, with commas
     method: bpy.props.StringProperty(name="Method", options={"HIDDEN"})
     licence: bpy.props.StringProperty(name="Licence", options={"HIDDEN"})
     display: bpy.props.StringProperty(options={"HIDDEN"})  # of a body, see viewport.set_live

@@ -98,6 +98,11 @@ class Session:
         header, planes = self._request(message, None, None)
         return header["fps"], planes["pose"].astype(np.float64), planes["transl"].astype(np.float64)
 
+    def rigged(self, path: Path, controls: dict[str, Any], detail: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Names and arrays of a person's mesh (avatar_core.rigged_mesh). Raises WorkerError, SceneError."""
+        message = {"type": "rigged", "actor": str(path), "controls": controls, "detail": detail}
+        return self._request(message, None, None)
+
     def render(
         self,
         path: Path,

@@ -15,6 +15,7 @@ from ..data.capture import Capture
 from ..frame import Frame
 from ..mesh_file import Mesh
 from ..quality import Quality
+from ..rigged_mesh import RiggedMesh
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,15 @@ class SurfaceModel(Model, Protocol):
 
     def surface(self, controls: Controls, detail: int) -> Mesh:
         """The posed surface with colours, in the world; `detail` 1 to 8, finer when larger. Raises AvatarError."""
+
+
+@runtime_checkable
+class RiggedModel(Model, Protocol):
+    """A model whose people are meshes that are skinned linearly."""
+
+    def rigged(self, controls: Controls, detail: int) -> RiggedMesh:
+        """The person of some latents and betas, before the pose; `detail` as of `SurfaceModel.surface`. Raises
+        AvatarError."""
 
 
 @runtime_checkable

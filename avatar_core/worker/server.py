@@ -36,6 +36,7 @@ from .actors import ActorCache, RequestError
 
 GRACE_SECONDS = 2.0  # for work in hand after the client is gone
 MAX_REQUEST_PAYLOAD = 0  # requests carry no planes
+MOST_DETAIL = 8  # of a mesh
 BYTES_PER_PIXEL = 36  # rgba, depth, normal, mask
 PICTURE_SIDE = 256  # pixels of a picture that a person's appearance is read from
 PROGRESS_SECONDS = 0.1  # between two progress messages
@@ -87,6 +88,7 @@ class Server:
             "proxy": self.proxy,
             "motion": self.motion,
             "appearance": self.appearance,
+            "rigged": self.rigged,
             "unload": self.unload,
         }
 
@@ -201,6 +203,16 @@ class Server:
     def appearance(self, job: Job) -> Answer:
         """The vector of the person in a picture: 256 x 256 pixels of display colours, 3 bytes each, in base 64."""
         return {"appearance": self._actor(job).read_appearance(read_picture(job.get("picture"))).tolist()}, {}
+
+    def rigged(self, job: Job) -> Answer:
+        """The person of some controls as a mesh for bones: the arrays of `avatar_core.rigged_mesh.RiggedMesh`."""
+        detail = job.get("detail")
+        if not isinstance(detail, int) or not 1 <= detail <= MOST_DETAIL:
+            raise RequestError(f"'detail' must be 1 to {MOST_DETAIL}, got {detail!r}")
+        actor = self._actor(job)
+        mesh = actor.rigged(Controls.from_dict(job.get("controls")), detail)
+        planes = {name: np.ascontiguousarray(value) for name, value in vars(mesh).items()}
+        return {"joint_names": list(actor.body.joint_names), "parents": actor.body.parents.tolist()}, planes
 
     def unload(self, job: Job) -> Answer:
         self._forget(None)

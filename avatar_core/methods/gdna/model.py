@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from ...frame import EMPTY_DEPTH, Frame, srgb_to_linear
 from ...mesh_file import Mesh
 from ...quality import Quality
 from ...render.tiles import Watch, render_tiles
+from ...rigged_mesh import RiggedMesh
 from .body import BETAS, SmplBody
 from .codes import Codes
 from .config import Config
 from .extraction import Box
-from .field import Networks, extent
+from .field import Networks, Person, extent
 from .posing import PersonMesh
+from .rigging import rig
 
 _MARGIN = 0.15  # metres around the bare body where there may be clothes
 _TILE = 1 << 20  # pixels at a time
@@ -30,9 +33,19 @@ _GREY = 0.8  # sRGB of a surface that faces the camera
 _FINEST = 0.0025  # metres, of exports
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A person before the pose. shaped: [V, 3] canonical with betas. normals: [V, 3] of the detail code."""
+
+    person: Person
+    mesh: PersonMesh
+    shaped: Tensor
+    normals: Tensor | None
+
+
 class Model(nn.Module):
     """A generator of people with SMPL's controls; latents 'shape' and 'detail' are coordinates of `Codes`. Implements
-    methods.base.Model and SurfaceModel."""
+    methods.base.Model, SurfaceModel and RiggedModel."""
 
     def __init__(self, config: Config, body: Body) -> None:
         super().__init__()
@@ -86,14 +99,26 @@ class Model(nn.Module):
     def surface(self, controls: Controls, detail: int) -> Mesh:
         """Cells are a centimetre / `detail`, but not below 2.5 mm; colours are those of pictures from the front."""
         with torch.inference_mode():
-            vertices, faces, normals = self._posed(controls, max(0.01 / detail, _FINEST), lambda: None)
+            vertices, faces, normals = self._posed(controls, _cell(detail), lambda: None)
             front = vertices.mean(0).numpy() + np.array([0, 0, 10.0])
             linear = self._colours(vertices, normals, front, linear=False)
             return Mesh(vertices.numpy(), faces.int().numpy(), linear)
 
+    def rigged(self, controls: Controls, detail: int) -> RiggedMesh:
+        """Cells as of `surface`; the pose is of no account."""
+        with torch.inference_mode():
+            made = self._made(self.schema.check(controls), _cell(detail), lambda: None)
+            return rig(made.person, made.mesh, made.shaped, made.normals, self._body())
+
     def _posed(self, controls: Controls, cell: float, check: Callable[[], None]) -> tuple[Tensor, Tensor, Tensor]:
         """Vertices [V, 3], world; faces [F, 3]; unit normals [V, 3]."""
         controls = self.schema.check(controls)
+        made = self._made(controls, cell, check)
+        bones = self._body().pose(*self._pose(controls)).bones
+        vertices, unit = made.mesh.posed(made.shaped, bones, made.normals)
+        return vertices, made.mesh.faces, unit
+
+    def _made(self, controls: Controls, cell: float, check: Callable[[], None]) -> _Made:
         shape, betas = torch.as_tensor(controls.latents["shape"]), torch.as_tensor(controls.betas)
         person = self._keep("person", (shape, betas), lambda: self.networks.person(self.shape(shape), betas))
 
@@ -108,9 +133,7 @@ class Model(nn.Module):
             code = torch.as_tensor(controls.latents["detail"])
             learnt = self.detail(code)
             normals = self._keep("normals", (shape, torch.tensor(cell), code), lambda: mesh.detailed(person, learnt))
-        bones = self._body().pose(*self._pose(controls)).bones
-        vertices, unit = mesh.posed(shaped, bones, normals)
-        return vertices, mesh.faces, unit
+        return _Made(person, mesh, shaped, normals)
 
     def _pose(self, controls: Controls) -> tuple[Tensor, Tensor, Tensor]:
         return torch.as_tensor(controls.pose), torch.as_tensor(controls.betas), torch.as_tensor(controls.transl)
@@ -134,3 +157,7 @@ class Model(nn.Module):
             colours = _GREY * (normals * towards).sum(1, keepdim=True).clamp(min=0).expand(-1, 3)
         values = colours.numpy()
         return srgb_to_linear(values).astype(np.float32) if linear else np.ascontiguousarray(values)
+
+
+def _cell(detail: int) -> float:
+    return max(0.01 / detail, _FINEST)
