@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ...body.joints import SMPL_PARENTS
 from . import losses
@@ -13,7 +14,8 @@ from .posing import bake, volume
 from .query import Posed, at_roots
 from .search import search_voxels, with_gradients
 
-BONES_UNTIL = 0.05  # share of the training in which bones tell where the body is; published: one of 300 epochs
+BONE_STEPS = 150  # in which the registered body tells where limbs are; published: one of 300 epochs
+_SKINNING = 10.0  # weight, per squared weight of a bone
 _GRID = (10, 40, 40)  # voxels of weights from which the search starts; roots end on the networks
 _SPACE = 8  # one point anywhere for so many by the surface
 _SHAPED = 2048  # vertices that the displacement is asked of; published: all
@@ -23,7 +25,7 @@ _STEPS = 50  # of the search
 def terms(
     networks: Networks, code: Tensor, lessons: Lessons, frame: int, points: int, bones: bool
 ) -> dict[str, Tensor]:
-    """Weighted loss terms of one scan. code: [64] with gradients. points: by the surface. bones: see BONES_UNTIL."""
+    """Weighted loss terms of one scan. code: [64] with gradients. points: by the surface. bones: see BONE_STEPS."""
     body = lessons.registered(frame)
     person = networks.sparse_person(code, body.betas)
     cloud, inside = lessons.occupancy(frame, points, points // _SPACE)
@@ -38,8 +40,10 @@ def terms(
     if bones:
         places, targets = losses.joint_targets(lessons.joints, SMPL_PARENTS)
         found["bone weights"] = losses.BONE_WEIGHTS * losses.bone_weights(deformer, places, targets, code)
+        rows = deformer.weights(neutral, code)
+        found["skinning"] = _SKINNING * functional.mse_loss(rows, lessons.weights[chosen])
         logits, _ = person.occupancy(person.neutral(losses.bone_points(lessons.joints, SMPL_PARENTS, None)))
-        found["bones"] = losses.BONE_OCCUPANCY * torch.nn.functional.softplus(-logits).mean()
+        found["bones"] = losses.BONE_OCCUPANCY * functional.softplus(-logits).mean()
     return found
 
 

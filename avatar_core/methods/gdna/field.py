@@ -53,6 +53,7 @@ class Networks(nn.Module):
 
     def __init__(self, frequencies: int) -> None:
         super().__init__()
+        self.frequencies = frequencies
         self.network = ImplicitNetwork(_FREQUENCIES, VOLUME, 256, 4, 1, skip=4)
         self.deformer = Deformer()
         self.generator = Generator()

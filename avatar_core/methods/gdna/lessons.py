@@ -25,7 +25,8 @@ class Registered:
 
 
 class Lessons:
-    """capture: as given. neutral: canonical vertices [V, 3] and joints [24, 3] without betas."""
+    """capture: as given. neutral: canonical vertices [V, 3] without betas, their skinning weights [V, 24], and joints
+    [24, 3]."""
 
     def __init__(self, capture: Capture, frames: Sequence[int], body: SmplBody) -> None:
         """Raises CaptureError for a capture that is no scans."""
@@ -35,7 +36,7 @@ class Lessons:
             raise CaptureError(f"{capture.folder}: every scan must have the split 'train'; views are what is held out")
         self.capture, self._body = capture, body
         neutral = body.canonical(torch.zeros(BETAS))
-        self.neutral, self.joints = neutral.vertices, neutral.joints
+        self.neutral, self.joints, self.weights = neutral.vertices, neutral.joints, body.weights
         self._cameras = {id(view.camera): number for number, view in enumerate(capture.cameras)}
 
     def __len__(self) -> int:

@@ -1,0 +1,78 @@
+"""Where a scan's points and pixels lie on the person whom the coarse stage has learnt: found once, in place of hours of
+ray tracing. Points by the search; pixels by rasterising the person's mesh in the scan's pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...camera import Camera
+from ...cuda.raster import homogeneous_pixels, interpolate, rasterise
+from ...cuda.skin import blend
+from .body import apply
+from .extraction import Box
+from .field import Networks, Person, extent
+from .lessons import Lessons, Registered
+from .posing import PersonMesh, bake, volume
+from .query import at_roots
+from .search import search_voxels
+
+_CELL = 0.012  # metres, of the mesh that is rasterised
+_MARGIN = 0.15  # metres around the body where there may be clothes
+_KEPT = 8192  # points of a scan
+_STEPS = 10  # of the search
+
+
+@dataclass(frozen=True, eq=False)
+class OnPerson:
+    """neutral: x' [N, 3]. transforms: [N, 4, 4] of forward skinning there. chosen: [N], which of what was asked for."""
+
+    neutral: Tensor
+    transforms: Tensor
+    chosen: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ScanOnPerson:
+    """surface: points of the scan's surface. posed: vertices [V, 3] of the person's mesh; faces: [F, 3]; attributes:
+    [V, 19] of each vertex, x' and transform."""
+
+    surface: OnPerson
+    posed: Tensor
+    faces: Tensor
+    attributes: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, networks: Networks, code: Tensor, lessons: Lessons, frame: int) -> ScanOnPerson:
+        """Raises AvatarError where the person has no surface."""
+        body = lessons.registered(frame)
+        samples = lessons.capture.samples(frame)
+        some = torch.randperm(len(samples.surface))[:_KEPT]
+        surface = _searched(networks.sparse_person(code, body.betas), torch.as_tensor(samples.surface)[some], body)
+        surface = OnPerson(surface.neutral, surface.transforms, some[surface.chosen])
+        person = networks.person(code, body.betas)
+        box = Box.around(lessons.neutral.numpy(), _MARGIN, extent(), _CELL)
+        mesh = PersonMesh.of(person, box)
+        transforms = blend(mesh.weights, body.bones)
+        posed = apply(transforms, mesh.shaped(person))
+        return cls(surface, posed, mesh.faces, torch.cat([mesh.neutral, transforms.flatten(1)], 1))
+
+    def seen(self, camera: Camera) -> OnPerson:
+        """What pixels show; chosen: their numbers, row by row."""
+        found = rasterise(homogeneous_pixels(self.posed, camera), self.faces, camera.height, camera.width)
+        pixels = (found.face >= 0).flatten().nonzero()[:, 0]
+        planes = interpolate(self.attributes, self.faces, found.face, found.bary).flatten(0, 1)[pixels]
+        return OnPerson(planes[:, :3], planes[:, 3:].view(-1, 4, 4), pixels)
+
+
+def _searched(person: Person, points: Tensor, body: Registered) -> OnPerson:
+    """Points [N, 3] that have a root; of several, the most occupied."""
+    grid = volume(bake(person, body.canonical), body.bones, body.canonical)
+    roots = search_voxels(points, person.weights, body.bones, grid, _STEPS)
+    at = at_roots(person, roots.points[roots.distinct], roots.distinct)
+    chosen = at.found.nonzero()[:, 0]
+    neutral = at.neutral[chosen]
+    return OnPerson(neutral, blend(person.weights(neutral), body.bones), chosen)

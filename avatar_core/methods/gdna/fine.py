@@ -1,0 +1,88 @@
+"""The second stage: normals by a detail code, from a scan's own normals and from a discriminator of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...camera import Camera
+from . import losses
+from .correspondences import OnPerson, ScanOnPerson
+from .discriminator import REAL_EVERY, REAL_WEIGHT, penalty
+from .field import Person, skin_normals
+from .lessons import Lessons
+
+_TO_PICTURE = (1.0, -1.0, -1.0)  # x right, y up, z to the camera, from the camera's own axes
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """[3, S, S] each in [-1, 1], background 1: of the person, with gradients, and of the scan."""
+
+    made: Tensor
+    scanned: Tensor
+
+
+def terms(
+    person: Person, detail: Tensor, scan: ScanOnPerson, lessons: Lessons, frame: int, points: int, camera: Camera | None
+) -> tuple[dict[str, Tensor], Pictures | None]:
+    """Weighted loss terms of one scan, and its pictures for `adversarial`. person: frozen. detail: [64] with gradients.
+    camera: of the pictures, None for none."""
+    surface = scan.surface
+    some = torch.randint(len(surface.chosen), (points,))
+    asked = OnPerson(surface.neutral[some], surface.transforms[some], surface.chosen[some])
+    seen = None if camera is None else scan.seen(camera)
+    found = _normals(person, detail, [asked] if seen is None else [asked, seen])
+    target = torch.as_tensor(lessons.capture.samples(frame).normals)[asked.chosen]
+    made = {
+        "normals": losses.normals(found[:points], target),
+        "regular": losses.REGULAR / 2 * losses.regular(detail),
+    }
+    if camera is None or seen is None:
+        return made, None
+    picture = torch.ones(camera.height * camera.width, 3)
+    picture = picture.index_put((seen.chosen,), _to_picture(found[points:], camera))
+    picture = picture.view(camera.height, camera.width, 3).permute(2, 0, 1)
+    return made, Pictures(picture, scanned_picture(lessons, camera, frame))
+
+
+def adversarial(discriminator: nn.Module, pictures: list[Pictures], step: int) -> dict[str, Tensor]:
+    """Loss terms of both sides at once: the first has gradients to what made the pictures alone, the others to the
+    discriminator alone (non-saturating, Goodfellow et al. 2014)."""
+    made, scanned = (torch.stack([getattr(one, side) for one in pictures]) for side in ("made", "scanned"))
+    frozen = {name: value.detach() for name, value in discriminator.state_dict().items()}
+    judged = torch.func.functional_call(discriminator, frozen, (made,))
+    found = {
+        "adversarial": functional.softplus(-judged).mean(),
+        "discriminator": functional.softplus(discriminator(made.detach())).mean()
+        + functional.softplus(-discriminator(scanned)).mean(),
+    }
+    if step % REAL_EVERY == 0:
+        found["penalty"] = REAL_WEIGHT / 2 * REAL_EVERY * penalty(discriminator, scanned)
+    return found
+
+
+def scanned_picture(lessons: Lessons, camera: Camera, frame: int) -> Tensor:
+    """[3, S, S] in [-1, 1]: normals as the camera sees them."""
+    image = lessons.capture.normals(lessons.view(camera), frame).astype(np.float32)
+    normals = torch.as_tensor(image[..., :3] / 127.5 - 1).flatten(0, 1)
+    full = torch.as_tensor(image[..., 3:] / 255).flatten(0, 1)
+    picture = _to_picture(normals, camera) * full + 1 - full
+    return picture.view(camera.height, camera.width, 3).permute(2, 0, 1)
+
+
+def _normals(person: Person, detail: Tensor, asked: list[OnPerson]) -> Tensor:
+    """Posed unit normals [N, 3], of all that is asked for side by side."""
+    neutral, transforms = (torch.cat([getattr(one, name) for one in asked]) for name in ("neutral", "transforms"))
+    with torch.no_grad():
+        features = person.occupancy(neutral)[1]
+    return skin_normals(person.normals(neutral, detail, features), transforms)
+
+
+def _to_picture(normals: Tensor, camera: Camera) -> Tensor:
+    turn = torch.as_tensor(camera.world_to_camera[:3, :3] * np.array(_TO_PICTURE)[:, None])
+    return normals @ turn.to(normals).T
