@@ -15,6 +15,7 @@ from ..errors import AvatarError
 from ..frame import Frame, write_exr, write_image, write_png
 from ..shots import Shot, camera_path, capture_shot, motion_shot, read_shot, rest_shot
 from ..video import PLANES, VideoWriter, picture_of
+from .vary import add_count, varied
 
 _NEAREST = 0.1  # metres, radius of an orbit
 _AROUND = 1.2  # metres before and behind the body that the depth picture spans
@@ -46,6 +47,10 @@ def add_shot_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--camera", help="of the capture, by name; the default is its first")
     parser.add_argument("--up", choices=("y", "-y", "z"), help="axis that is up in --motion (default: the format's)")
     parser.add_argument("--betas", type=numbers, metavar="A,B", help="body shape of all frames (--betas=-1,2)")
+    parser.add_argument(
+        "--vary", metavar="sample|blend|betas|LATENT", help="other people in these poses: see 'avatar vary'"
+    )
+    add_count(parser)
     parser.add_argument("--orbit", type=float, metavar="DEGREES", help="turn the camera around the actor by frame")
     parser.add_argument("--radius", type=float, metavar="METRES", help="of the orbit (default: where the camera is)")
     parser.add_argument("--height", type=float, metavar="METRES", help="of the orbit above the middle of the body")
@@ -120,6 +125,10 @@ def read_shot_arguments(arguments: Namespace, actor: Actor) -> Shot:
         shot = motion_shot(actor, arguments.motion, arguments.resolution, arguments.up)
     else:
         shot = rest_shot(actor, arguments.resolution)
+    if arguments.vary is not None:
+        shot = varied(actor, shot, arguments.vary, arguments.count, arguments.seed)
+    elif arguments.count is not None:
+        raise AvatarError("--count says how many frames --vary has; which frames are rendered is said by --frames")
     if arguments.betas is not None:
         if len(arguments.betas) > actor.schema.betas:
             raise AvatarError(f"this actor has {actor.schema.betas} betas, --betas gives {len(arguments.betas)}")

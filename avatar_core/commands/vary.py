@@ -17,12 +17,12 @@ import numpy as np
 from ..actor import Actor
 from ..controls import Controls, ControlSchema
 from ..errors import AvatarError
-from ..shots import motion_shot, rest_shot
+from ..shots import Shot, motion_shot, rest_shot
 
 _SIDE = 10  # frames from one person to the next
 _BETA = 2.0  # standard deviations that the first beta goes to either side
 _SIZE = 512, 512
-_MOST = 100_000  # frames
+_COUNT, _MOST = 200, 100_000  # frames
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,18 +34,21 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="sample: a new person a frame; blend: all latents from person to person; betas, or a latent's name: "
         "only that (default sample)",
     )
-    parser.add_argument("--count", type=int, default=200, help="frames (default 200)")
-    parser.add_argument("--seed", type=int, default=42, help="the same people for the same number (default 42)")
+    add_count(parser)
     parser.add_argument("--motion", help="poses, repeated when they end: a name or file, as of 'avatar render'")
     parser.add_argument("--output", type=Path, required=True, metavar="SHOT.json")
 
 
+def add_count(parser: ArgumentParser) -> None:
+    parser.add_argument("--count", type=int, help="frames (default 200, of betas 40)")
+    parser.add_argument("--seed", type=int, default=42, help="the same people for the same number (default 42)")
+
+
 def run(arguments: Namespace) -> int:
-    if not (0 < arguments.count <= _MOST and arguments.seed >= 0):
-        raise AvatarError(f"--count must be 1 to {_MOST} and --seed not negative")
     actor = Actor.load(arguments.actor)
-    shot = motion_shot(actor, arguments.motion, _SIZE) if arguments.motion else rest_shot(actor, _SIZE)
-    frames = vary(actor.schema, arguments.what, arguments.count, arguments.seed, shot.frames)
+    poses = motion_shot(actor, arguments.motion, _SIZE) if arguments.motion else rest_shot(actor, _SIZE)
+    shot = varied(actor, poses, arguments.what, arguments.count, arguments.seed)
+    frames = shot.frames
     data = {"camera": shot.cameras[0].to_dict(), "frames": [frame.to_dict() for frame in frames]}
     temporary = arguments.output.with_name(arguments.output.name + ".part")
     try:
@@ -55,6 +58,17 @@ def run(arguments: Namespace) -> int:
         raise AvatarError(f"{arguments.output} cannot be written: {error.strerror or error}") from error
     print(f"wrote {arguments.output}: {len(frames)} frames")
     return 0
+
+
+def varied(actor: Actor, poses: Shot, what: str, count: int | None, seed: int) -> Shot:
+    """`count` frames (None: as many as published) of people in the poses of a shot, which begin again where they end,
+    from its first camera. Raises AvatarError."""
+    count = (4 * _SIDE if what == "betas" else _COUNT) if count is None else count
+    if not (0 < count <= _MOST and seed >= 0):
+        raise AvatarError(f"--count must be 1 to {_MOST} and --seed not negative")
+    if 1 < len(poses.frames) < count:
+        print(f"the motion has {len(poses.frames)} frames for {count}: it begins again")
+    return Shot(poses.cameras[:1], tuple(vary(actor.schema, what, count, seed, poses.frames)))
 
 
 def vary(schema: ControlSchema, what: str, count: int, seed: int, poses: Sequence[Controls]) -> list[Controls]:

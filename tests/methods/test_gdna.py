@@ -150,3 +150,19 @@ def test_what_cannot_be_imported_is_said(state: dict[str, torch.Tensor], tmp_pat
     for values in (np.zeros(85), np.full(86, np.nan), np.zeros(86)):
         with pytest.raises(AvatarError, match="86 finite numbers"):
             read_parameters(values, "scan 0001")
+
+
+def test_people_are_varied_by_one_command(actor: Actor, released: Path, tmp_path: Path) -> None:
+    file, size = str(released.with_name("people.actor")), ("--resolution", "32x32", "--quality", "draft")
+    options = ("--vary", "sample", "--motion", "walk", "--count", "40", "--frames", "39-40", "--video", "25", *size)
+    done = avatar("render", file, *options, "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0039.png", "0040.png", "color.mp4"]
+    assert "it begins again" in done.stdout
+    for options, words in (
+        (("--count", "3"), "--vary"),
+        (("--vary", "hair"), "'hair'"),
+        (("--vary", "betas", "--count", "0"), "1 to"),
+    ):
+        done = avatar("render", file, *options, *size, "--output", str(tmp_path))
+        assert done.returncode == 2 and words in done.stderr and len(done.stderr.strip().splitlines()) == 1
