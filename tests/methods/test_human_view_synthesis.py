@@ -21,7 +21,7 @@ from avatar_core.frame import EMPTY_DEPTH, linear_to_srgb
 from avatar_core.methods.checkpoint import CheckpointError
 from avatar_core.methods.human_view_synthesis import Config, Model
 from avatar_core.methods.human_view_synthesis.checkpoint import parse
-from avatar_core.methods.human_view_synthesis.folded import FoldedDecoder
+from avatar_core.methods.human_view_synthesis.folded import Box, FoldedDecoder
 from avatar_core.methods.human_view_synthesis.generator import Generator
 from avatar_core.methods.human_view_synthesis.latent import latent_image
 from avatar_core.methods.human_view_synthesis.lens import plane, undistort
@@ -236,6 +236,11 @@ def test_the_folded_decoder_is_the_decoder() -> None:
     wanted = wanted.detach()
     exact = FoldedDecoder(model.generator.r2i, style, torch.float32)(latent)
     assert float((exact - wanted).abs().amax()) < 1e-5
+    for box in (Box(10, 100, 40, 91), Box(0, 128, -3, 200), Box(77, 78, 3, 4)):
+        inside = box.within(Box(0, 128, 0, 128))
+        part = FoldedDecoder(model.generator.r2i, style, torch.float32)(latent, box)
+        assert float((inside.of(part - wanted, None)).abs().amax()) < 1e-5
+        assert float(part.abs().sum() - inside.of(part, None).abs().sum()) == pytest.approx(0, abs=1e-2)
     half = FoldedDecoder(model.generator.r2i, style, torch.bfloat16)(latent)
     assert float((half - wanted).abs().mean() / wanted.std()) < 0.03
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ DEPTH = 4  # halvings; sides of latent images are multiples of 2^4
 _WIDEST = 3  # doublings of the channels
 _MIDDLE = 2
 BLUR = 5
+
+Run = Callable[[Any, Tensor], Tensor]
 
 
 class StyledLayer(nn.Module):
@@ -78,25 +81,31 @@ class Decoder(nn.Module):
         return network(self, latent, lambda layer, x: layer(x, style))
 
 
-def network(decoder: nn.Module, latent: Tensor, run) -> Tensor:  # type: ignore[no-untyped-def]
+def network(decoder: nn.Module, latent: Tensor, run: Run) -> Tensor:
     """The picture when `run(layer, x)` is what a layer gives: how layers are connected, whatever they are made of."""
+    x, skips = descend(decoder, latent, run)
+    for up, merge in zip(decoder.up_blocks, decoder.merge_blocks):  # type: ignore[arg-type]
+        x = _through(merge, torch.cat([_through(up, x, run), skips.pop()], 1), run)
+    for block in decoder.outer_blocks:  # type: ignore[union-attr]
+        x = _through(block, x, run)
+    return (_through(decoder.out_block, x, run) + 1) / 2
+
+
+def descend(decoder: nn.Module, latent: Tensor, run: Run) -> tuple[Tensor, list[Tensor]]:
+    """What the layers up to the smallest give, and what is carried past them, the largest first."""
     if latent.shape[2] % (1 << DEPTH) or latent.shape[3] % (1 << DEPTH):
         raise ValueError(f"sides of latent images are multiples of {1 << DEPTH}, got {tuple(latent.shape[2:])}")
-
-    def through(block, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        for layer in block:
-            x = run(layer, x)
-        return x
-
-    x = through(decoder.in_block, latent)
+    x = _through(decoder.in_block, latent, run)
     skips = []
     for block in decoder.down_blocks:  # type: ignore[union-attr]
         skips.append(x)
-        x = through(block, x)
+        x = _through(block, x, run)
     for block in decoder.mid_blocks:  # type: ignore[union-attr]
-        x = (x + through(block, x)) / math.sqrt(2)
-    for up, merge in zip(decoder.up_blocks, decoder.merge_blocks):  # type: ignore[arg-type]
-        x = through(merge, torch.cat([through(up, x), skips.pop()], 1))
-    for block in decoder.outer_blocks:  # type: ignore[union-attr]
-        x = through(block, x)
-    return (through(decoder.out_block, x) + 1) / 2
+        x = (x + _through(block, x, run)) / math.sqrt(2)
+    return x, skips
+
+
+def _through(block: Any, x: Tensor, run: Run) -> Tensor:
+    for layer in block:
+        x = run(layer, x)
+    return x

@@ -17,7 +17,7 @@ from ...quality import Quality
 from ...render.tiles import Watch
 from .appearance import input_picture
 from .config import Config
-from .folded import FoldedDecoder
+from .folded import Box, FoldedDecoder
 from .framing import latent_plane, window
 from .generator import Generator
 from .passes import guessed_alpha, limb_planes, spread, tube_normals
@@ -25,7 +25,9 @@ from .primitives import Gaussians
 from .rigs import JointMap
 
 _VISIBLE = 1 / 512  # coverage below which a pixel is empty
-_LIVELY = 0.5  # scale of a quality below which single precision is not needed
+_LIVELY = 0.5  # scale of a quality up to which half precision will do
+_ROOM = 10  # of the picture, about limbs: one part of so many
+_STEP = 16  # pixels to which the drawn box is rounded, so that its size seldom changes
 
 
 class Model(nn.Module):
@@ -106,13 +108,19 @@ class Model(nn.Module):
             if not bool(torch.isfinite(gaussians.centres).all(1).any()):
                 raise ControlError("no limb has both of its joints; map more of the rig's bones to the actor's joints")
             appearance = self._appearance(controls)
-            plane = latent_plane(square, self.config.latent, self.config.published).to(self.appearance)
-            latent = self.generator.latents(joints[None], appearance[None], [plane])[0]
+            rays = latent_plane(square, self.config.size, False).to(self.appearance)
+            depth, which = limb_planes(rays, gaussians)
+            box = _around(which >= 0)
+            if box is None:
+                return _empty(camera)
+            rays_of_latent = latent_plane(square, self.config.latent, self.config.published).to(self.appearance)
+            latent = self.generator.latents(joints[None], appearance[None], [rays_of_latent])[0]
             watch.check()
-            dtype = torch.float32 if quality.scale > _LIVELY else torch.bfloat16
-            picture = self._folded(appearance, dtype)(latent.features[None])[0]
+            sure = quality.scale > _LIVELY or not self.appearance.is_cuda  # half precision is no faster on CPUs
+            dtype = torch.float32 if sure else torch.bfloat16
+            picture = self._folded(appearance, dtype)(latent.features[None], box)[0]
             watch.check()
-            planes = self._planes(picture, square, gaussians)
+            planes = self._planes(picture, box, rays, depth, which, gaussians)
             size = camera.width, camera.height
             return self._frame(seen.place(planes[0], *size), seen.place(planes[1], *size, nearest=True), camera)
 
@@ -134,25 +142,30 @@ class Model(nn.Module):
             self._decoder = key, FoldedDecoder(self.generator.r2i, appearance.flatten(), dtype)
         return self._decoder[1]
 
-    def _planes(self, picture: Tensor, camera: Camera, gaussians: Gaussians) -> tuple[Tensor, Tensor]:
-        """Colour (linear, premultiplied) and coverage [4, s, s]; depth, normal and limb [5, s, s]."""
-        plane = latent_plane(camera, camera.width, False).to(self.appearance)
-        depth, which = limb_planes(plane, gaussians)
-        colour = picture[:3].clamp(0, 1)
+    def _planes(
+        self, picture: Tensor, box: Box, rays: Tensor, depth: Tensor, which: Tensor, gaussians: Gaussians
+    ) -> tuple[Tensor, Tensor]:
+        """Colour (linear, premultiplied) and coverage [4, s, s]; depth, normal, and limb + 1 [5, s, s]. Nothing is
+        outside of the box."""
+        here = slice(box.top, box.bottom), slice(box.left, box.right)
+        drawn, near = picture[:, *here], which[here]
+        colour = drawn[:3].clamp(0, 1)
         if self.config.alpha:
-            alpha = picture[3].clamp(0, 1)
+            alpha = drawn[3].clamp(0, 1)
         else:
             background = torch.tensor(self.skeleton.background).to(colour)
-            alpha = guessed_alpha(colour, background, which >= 0)
+            alpha = guessed_alpha(colour, background, near >= 0)
             behind = (1 - alpha) * background[:, None, None]
             colour = ((colour - behind) / alpha.clamp(min=_VISIBLE)).clamp(0, 1)
-        values = torch.stack([depth, which.to(depth)])
-        depth, which = spread(values, which >= 0, alpha > _VISIBLE)
-        normal = tube_normals(plane, depth, which.long(), gaussians)
+        values = torch.stack([depth[here], near.to(depth)])
+        depth, which = spread(values, near >= 0, alpha > _VISIBLE)
+        normal = tube_normals(rays[here], depth, which.long(), gaussians)
         linear = torch.as_tensor(srgb_to_linear(colour.cpu().numpy())).to(colour)
         limb = self.generator.primitives.limb_of(which.long()).to(depth)
-        covered = torch.cat([linear * alpha, alpha[None]])
-        return covered, torch.cat([depth[None], normal.permute(2, 0, 1), limb[None] + 1])
+        covered, shape = picture.new_zeros(4, *picture.shape[1:]), picture.new_zeros(5, *picture.shape[1:])
+        covered[:, *here] = torch.cat([linear * alpha, alpha[None]])
+        shape[:, *here] = torch.cat([depth[None], normal.permute(2, 0, 1), limb[None] + 1])
+        return covered, shape
 
     def _frame(self, colour: Tensor, shape: Tensor, camera: Camera) -> Frame:
         rgba = colour.permute(1, 2, 0).contiguous().cpu().numpy().astype(np.float32)
@@ -169,6 +182,20 @@ class Model(nn.Module):
         )
 
 
+def _around(seen: Tensor) -> Box | None:
+    """The box of what [H, W] bool is seen, with room for hair and clothes, in whole steps; None for nothing."""
+    rows, columns = (torch.nonzero(seen.any(axis)).flatten().tolist() for axis in (1, 0))
+    if not rows:
+        return None
+    height, width = seen.shape
+    room, step = width // _ROOM, _STEP
+    low = [max(0, (first - room) // step * step) for first in (rows[0], columns[0])]
+    high = [
+        min(side, -(-(last + 1 + room) // step) * step) for last, side in ((rows[-1], height), (columns[-1], width))
+    ]
+    return Box(low[0], high[0], low[1], high[1])
+
+
 def _empty(camera: Camera) -> Frame:
     blank = Frame.empty(camera.width, camera.height)
     return Frame(blank.rgba, blank.depth, blank.normal, blank.mask, np.full(blank.depth.shape, -1, np.int32))
@@ -176,8 +203,8 @@ def _empty(camera: Camera) -> Frame:
 
 def _spindles(gaussians: Gaussians) -> tuple[np.ndarray, np.ndarray]:
     here = torch.isfinite(gaussians.centres).all(1)
-    centres, axes = gaussians.centres[here].numpy(), gaussians.axes[here].numpy()
-    widths = gaussians.widths[here].numpy()[:, None]
+    centres, axes, widths = (getattr(gaussians, name)[here].cpu().numpy() for name in ("centres", "axes", "widths"))
+    widths = widths[:, None]
     unit = axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-6)
     least = np.eye(3, dtype=np.float32)[np.abs(unit).argmin(1)]
     first = np.cross(unit, least)
