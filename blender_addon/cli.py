@@ -2,6 +2,7 @@
 """`blender -b shot.blend --command avatar …`: the entry point for render farms.
 
     avatar render --frames 1-100 [--output //frames/shot_####] [--resume] [--scene NAME]
+    avatar bake --frames 1-100 [--output //avatars/shot_####] [--resume] [--scene NAME]
     avatar check [--scene NAME]
 
 Exit codes: 0 all done; 1 a frame failed, or the check found something; 2 the command line or the scene
@@ -17,7 +18,7 @@ from typing import Any
 
 import bpy
 
-from . import compositor, failures, session
+from . import baked, compositor, failures, session
 from .client import WorkerError
 from .errors import SceneError
 from .properties import ENGINE, actor_file, actor_objects, owner_scene
@@ -47,22 +48,36 @@ def render(options: argparse.Namespace) -> int:
     _check_scene(scene)
     if scene.render.is_movie_format:
         raise SceneError(f"Scene '{scene.name}' writes a video; choose an image format.")
+    return _render_frames(scene, scene, options)
+
+
+def bake(options: argparse.Namespace) -> int:
+    """Renders the avatars alone, all passes of a frame in one EXR file, for Compositing > Use Baked Pictures."""
+    scene = _scene(options.scene)
+    _check_scene(scene)
+    return _render_frames(scene, baked.prepare(scene), options)
+
+
+def _render_frames(scene: bpy.types.Scene, written: bpy.types.Scene, options: argparse.Namespace) -> int:
+    """The frames of `scene`, as `written` (itself, or its scene of avatars) shows and stores them."""
     if options.output:
-        scene.render.filepath = options.output
+        written.render.filepath = options.output
     frames = options.frames or range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
-    pattern = scene.render.filepath
+    pattern = written.render.filepath
     skipped = 0
     for number in frames:
-        target = Path(bpy.path.abspath(scene.render.frame_path(frame=number)))
+        target = Path(bpy.path.abspath(written.render.frame_path(frame=number)))
         if options.resume and target.is_file() and target.stat().st_size:
             skipped += 1
             continue
         try:
-            _render_frame(scene, number, target)
+            if written != scene:
+                scene.frame_set(number)  # the owner's camera follows its markers
+            _render_frame(written, number, target)
         except (RuntimeError, OSError) as error:
             return _say(f"error: frame {number} of '{scene.name}' failed: {_reason(error)}", _FAILED)
         finally:
-            scene.render.filepath = pattern
+            written.render.filepath = pattern
         _say(f"frame {number}: {target}")
     _say(f"done: {len(frames) - skipped} frames rendered, {skipped} were there")
     return _DONE
@@ -112,13 +127,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="blender -b FILE --command avatar", description="Renders avatars.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     rendering = commands.add_parser("render", help="render frames of the .blend")
-    rendering.add_argument("--frames", type=_frames, help="A or A-B, both included (default: the scene's)")
-    rendering.add_argument("--output", help="where pictures go, #### is the number (default: the scene's)")
-    rendering.add_argument("--resume", action="store_true", help="skip frames whose picture exists")
     rendering.set_defaults(work=render)
+    baking = commands.add_parser("bake", help="render the avatars alone, as EXR pictures with all passes")
+    baking.set_defaults(work=bake)
+    for command, place in ((rendering, "the scene's"), (baking, "beside the .blend")):
+        command.add_argument("--frames", type=_frames, help="A or A-B, both included (default: the scene's)")
+        command.add_argument("--output", help=f"where pictures go, #### is the number (default: {place})")
+        command.add_argument("--resume", action="store_true", help="skip frames whose picture exists")
     checking = commands.add_parser("check", help="see whether this machine can render the .blend")
     checking.set_defaults(work=check)
-    for command in (rendering, checking):
+    for command in (rendering, baking, checking):
         command.add_argument("--scene", help="the scene with the set (default: the one last worked on)")
     return parser
 

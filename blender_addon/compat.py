@@ -161,6 +161,16 @@ def from_rec709() -> np.ndarray | None:
     return None if rows is None else np.array(rows, np.float32)
 
 
+def write_passes(render: bpy.types.RenderSettings) -> None:
+    """All passes into one EXR file a frame, 32 bits."""
+    settings = render.image_settings
+    if hasattr(settings, "media_type"):  # since 5.0 it comes first
+        settings.media_type = "MULTI_LAYER_IMAGE"
+    settings.file_format = "OPEN_EXR_MULTILAYER"
+    settings.color_depth, settings.exr_codec = "32", "ZIP"
+    render.use_file_extension = True
+
+
 def curves(owner: Any, path: str) -> list[Any]:
     """The F-curves of a keyed property of `owner` (object, shape keys), in the order of its components."""
     action = owner.animation_data.action

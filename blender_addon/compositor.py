@@ -24,6 +24,7 @@ from .properties import ENGINE, actor_objects, body_mesh
 
 GROUP = "Avatar Depth Merge"
 _MARK = "neural_avatars"  # custom property of the nodes that are ours
+_SOURCES = ("CompositorNodeRLayers", "CompositorNodeImage")  # avatars that are rendered, or baked
 _NONE = 1e10  # metres: the depth of nothing
 
 
@@ -41,7 +42,7 @@ def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
     _link(scene, avatars)
     if not is_set_up(scene):
         _insert(scene, avatars, origin)
-    for node in _our_nodes(compat.compositor_tree(scene)):
+    for node in our_nodes(compat.compositor_tree(scene)):
         if node.bl_idname == "CompositorNodeGroup":
             compat.named(node.inputs, "Background From").default_value = compat.background_distance(scene)
         elif _is_layer(node, avatars):
@@ -71,8 +72,15 @@ def is_set_up(scene: bpy.types.Scene) -> bool:
     tree = compat.compositor_tree(scene)
     if tree is None or _scene_of_avatars(scene) is None:
         return False
-    kinds = {node.bl_idname for node in _our_nodes(tree)}
-    return {"CompositorNodeGroup", "CompositorNodeRLayers"} <= kinds
+    kinds = {node.bl_idname for node in our_nodes(tree)}
+    return "CompositorNodeGroup" in kinds and not kinds.isdisjoint(_SOURCES)
+
+
+def avatar_layer(scene: bpy.types.Scene) -> Any:
+    """The node that brings the scene of avatars into the compositor; None where there is none."""
+    avatars = _scene_of_avatars(scene)
+    nodes = our_nodes(compat.compositor_tree(scene)) if avatars is not None else []
+    return next((node for node in nodes if _is_layer(node, avatars)), None)
 
 
 def missing_links(scene: bpy.types.Scene) -> list[str]:
@@ -124,7 +132,7 @@ def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene, origin: bpy.types.
     before: dict[str, Any] = {"compositor": tree is not None, "pass_z": {}}
     if tree is None:
         tree = compat.make_compositor_tree(scene)
-    elif _our_nodes(tree):  # left over, such as in a copied scene
+    elif our_nodes(tree):  # left over, such as in a copied scene
         before |= json.loads(scene.avatar.before or "{}")
         _take_out(tree, before)
         for node in tree.nodes:
@@ -132,21 +140,21 @@ def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene, origin: bpy.types.
                 node.scene = scene
     output = compat.output_socket(tree)
     if output is None:
-        _mark(compat.make_output(tree))
+        mark(compat.make_output(tree))
         output = compat.output_socket(tree)
     link = output.links[0] if output.is_linked else None
     before["link"] = [link.from_node.name, link.from_socket.identifier] if link else None
     source = link.from_socket if link and before["compositor"] else None
     layers = [node for node in _upstream(source) if _is_layer(node, scene)]
     if not layers:
-        layers = [_layer_node(tree, scene)]
+        layers = [layer_node(tree, scene)]
         source = source or compat.named(layers[0].outputs, "Image")
     for name in {node.layer for node in layers}:
         before["pass_z"].setdefault(name, scene.view_layers[name].use_pass_z)
         scene.view_layers[name].use_pass_z = True
         scene.view_layers[name].update_render_passes()
-    avatar_layer = _layer_node(tree, avatars)
-    group = _mark(tree.nodes.new("CompositorNodeGroup"))
+    avatar_layer = layer_node(tree, avatars)
+    group = mark(tree.nodes.new("CompositorNodeGroup"))
     group.node_tree, group.label, group.width = _merge_group(), GROUP, 180
     tree.links.new(source, compat.named(group.inputs, "Scene"))
     tree.links.new(_closest_depth(tree, layers), compat.named(group.inputs, "Scene Depth"))
@@ -161,8 +169,9 @@ def _is_layer(node: Any, scene: bpy.types.Scene) -> bool:
     return node.bl_idname == "CompositorNodeRLayers" and node.scene == scene
 
 
-def _layer_node(tree: Any, scene: bpy.types.Scene) -> Any:
-    node = _mark(tree.nodes.new("CompositorNodeRLayers"))
+def layer_node(tree: Any, scene: bpy.types.Scene) -> Any:
+    """A new node that brings the first view layer of a scene."""
+    node = mark(tree.nodes.new("CompositorNodeRLayers"))
     node.scene = scene
     node.layer = next((layer.name for layer in scene.view_layers if layer.use), scene.view_layers[0].name)
     return node
@@ -172,7 +181,7 @@ def _closest_depth(tree: Any, layers: list[Any]) -> Any:
     """The smallest depth among the view layers that make the picture."""
     closest = compat.named(layers[0].outputs, "Depth")
     for node in layers[1:]:
-        smaller = _mark(compat.math_node(tree, "MINIMUM"))
+        smaller = mark(compat.math_node(tree, "MINIMUM"))
         smaller.location = (node.location.x + 260, node.location.y - 200)
         tree.links.new(closest, smaller.inputs[0])
         tree.links.new(compat.named(node.outputs, "Depth"), smaller.inputs[1])
@@ -239,8 +248,8 @@ def _merge_group() -> Any:
 def _take_out(tree: Any, before: dict[str, Any]) -> None:
     """Our nodes, and the groups that nobody else uses."""
     _restore_link(tree, before)
-    groups = {node.node_tree for node in _our_nodes(tree) if node.bl_idname == "CompositorNodeGroup"}
-    for node in _our_nodes(tree):
+    groups = {node.node_tree for node in our_nodes(tree) if node.bl_idname == "CompositorNodeGroup"}
+    for node in our_nodes(tree):
         tree.nodes.remove(node)
     for group in groups:
         if group is not None and group.users == 0:
@@ -249,7 +258,7 @@ def _take_out(tree: Any, before: dict[str, Any]) -> None:
 
 def _restore_link(tree: Any, before: dict[str, Any]) -> None:
     """Connects the output to what it showed before, or to what feeds our group today."""
-    group = next((node for node in _our_nodes(tree) if node.bl_idname == "CompositorNodeGroup"), None)
+    group = next((node for node in our_nodes(tree) if node.bl_idname == "CompositorNodeGroup"), None)
     output = compat.output_socket(tree)
     if group is None or output is None:
         return
@@ -283,11 +292,13 @@ def _upstream(socket: Any) -> Iterator[Any]:
         todo += [link.from_node for entry in node.inputs for link in entry.links]
 
 
-def _our_nodes(tree: Any) -> list[Any]:
+def our_nodes(tree: Any) -> list[Any]:
+    """The nodes of a compositor that `set_up` and baked.py made."""
     return [node for node in tree.nodes if node.get(_MARK)] if tree is not None else []
 
 
-def _mark(node: Any) -> Any:
+def mark(node: Any) -> Any:
+    """Makes a node one of ours."""
     node[_MARK] = True
     return node
 

@@ -10,13 +10,13 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import compositor, session, viewport
+from . import baked, compositor, session, viewport
 from .attach import add_expressions, attach
 from .client import WorkerError
 from .drive import guessed_map
 from .errors import SceneError
 from .pose import current_betas
-from .properties import actor_file, actor_objects, avatar_of, body_mesh
+from .properties import actor_file, actor_objects, avatar_of, body_mesh, owner_scene
 from .rig import RigArrays, build_rig, fit_bones
 from .wardrobe import picture
 
@@ -261,6 +261,43 @@ class AVATAR_OT_remove_compositing(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class AVATAR_OT_use_baked(bpy.types.Operator):
+    """Take the avatars from baked pictures: choose one of those that the command 'avatar bake' wrote"""
+
+    bl_idname = "avatar.use_baked"
+    bl_label = "Use Baked Pictures"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: bpy.props.StringProperty(default="*.exr", options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return attempt(self, context, lambda: self._use(context))
+
+    def _use(self, context: bpy.types.Context) -> str:
+        first = Path(bpy.path.abspath(self.filepath)).absolute()
+        return f"{baked.use(owner_scene(context.scene), first)} baked frames are merged by depth."
+
+
+class AVATAR_OT_render_again(bpy.types.Operator):
+    """Render the avatars again instead of taking them from baked pictures; the pictures stay where they are"""
+
+    bl_idname = "avatar.render_again"
+    bl_label = "Render Instead"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return attempt(self, context, lambda: self._again(context))
+
+    def _again(self, context: bpy.types.Context) -> str:
+        baked.render_again(owner_scene(context.scene))
+        return "The avatars are rendered again."
+
+
 class AVATAR_OT_check_worker(bpy.types.Operator):
     """Start the renderer and say what it is and where it renders"""
 
@@ -332,6 +369,8 @@ _OPERATORS = (
     AVATAR_OT_attach_head,
     AVATAR_OT_setup_compositing,
     AVATAR_OT_remove_compositing,
+    AVATAR_OT_use_baked,
+    AVATAR_OT_render_again,
     AVATAR_OT_check_worker,
     AVATAR_OT_stop_worker,
     AVATAR_OT_copy_install,

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import compositor, session
+from . import baked, compositor, session
 from .operators import AVATAR_OT_attach_head, is_stand_in
 from .people import AVATAR_OT_sample_person, codes
 from .properties import actor_objects, avatar_of, body_mesh, mask_names, owner_scene
@@ -158,6 +158,13 @@ class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
         missing = compositor.missing_links(scene)
         if missing:
             layout.label(text=f"Not rendered yet: {', '.join(missing)}", icon="ERROR")
+        picture = baked.source(scene)
+        if picture is None:
+            layout.operator("avatar.use_baked", icon="RENDERLAYERS")
+        else:
+            row = layout.row(align=True)
+            row.label(text=f"{picture.frame_duration} baked frames", icon="RENDERLAYERS")
+            row.operator("avatar.render_again")
         row = layout.row(align=True)
         row.operator("avatar.setup_compositing", text="Refresh", icon="FILE_REFRESH")
         row.operator("avatar.remove_compositing", text="Remove", icon="X")

@@ -237,6 +237,18 @@ def test_farm_command_renders_and_resumes(studio: Studio, shot: Path, animation:
     np.testing.assert_array_equal(pixels(channels(second)), animation[0][1])
 
 
+def test_baked_avatars_make_the_same_pictures_without_a_renderer(studio: Studio, shot: Path, animation: tuple) -> None:
+    output = str(studio.folder / "baked" / "robin_####")
+    done = studio.avatar(shot, "bake", "--frames", "1-3", "--output", output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = studio.script("use_baked", str(shot), str(studio.folder / "baked" / "robin_0001.exr"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = studio.animate(studio.folder / "from_baked.blend", "from_baked_", worker="/nowhere/python")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for frame, expected in enumerate(animation[0], 1):
+        np.testing.assert_allclose(picture(studio, "from_baked_", frame), expected, atol=1e-6)
+
+
 def test_farm_command_fails_without_a_half_file(studio: Studio, shot: Path) -> None:
     output = studio.folder / "half" / "shot_####"
     worker, _ = studio.logged_worker("half", 2, 99)

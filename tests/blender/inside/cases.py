@@ -371,7 +371,7 @@ def case_two_actors_have_two_masks(actor: str) -> None:
     compositor = import_module(f"{ADDON}.compositor")
     node = next(
         node
-        for node in compositor._our_nodes(import_module(f"{ADDON}.compat").compositor_tree(bpy.context.scene))
+        for node in compositor.our_nodes(import_module(f"{ADDON}.compat").compositor_tree(bpy.context.scene))
         if node.bl_idname == "CompositorNodeRLayers" and node.scene == avatars
     )
     assert set(names.values()) <= {socket.name for socket in node.outputs}, [s.name for s in node.outputs]
