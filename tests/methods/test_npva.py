@@ -17,7 +17,9 @@ from avatar_core.cli import main
 from avatar_core.controls import Controls
 from avatar_core.methods.npva import Config, Model, checkpoint, losses, phases
 from avatar_core.methods.npva.published_query import SLOTS, VoxelRows, query
+from avatar_core.methods.npva.space import placed_view
 from avatar_core.methods.npva.surface import SIDE, triangles
+from avatar_core.methods.npva.training import Lesson, learn
 from avatar_core.methods.npva.vicinity import Vicinity
 
 SMALL = Config(
@@ -184,6 +186,37 @@ def test_far_depths_and_the_mouth_are_left_out() -> None:
 def test_open_surfaces_have_borders() -> None:
     assert len(triangles(wrapped=False, capped=False)) == 2 * (SIDE - 1) ** 2
     assert len(triangles(wrapped=True, capped=False)) == 2 * (SIDE - 1) * SIDE
+
+
+def test_a_head_is_learnt() -> None:
+    """A ball with a coloured grid, opaque and with coverage: what is rendered comes near to it."""
+    torch.manual_seed(0)
+    config = replace(SMALL, opaque=False, encoder=False)
+    model = Model(config, head().body).train()
+    model.set_positions(sphere(), 0.5)
+    view, _ = placed_view(camera(96), np.eye(4), torch.device("cpu"))
+    depth = view.depth_map(position_rows(), model.faces())
+    mask = (depth > 0).float()
+    y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    photo = mask[..., None] * torch.stack([(x / 9).sin() / 2 + 0.5, y / 96, torch.full_like(x, 0.3)], -1)
+    lesson = Lesson(view, photo, sphere(), torch.zeros(2), depth=depth, mask=mask)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    pixels = torch.stack([x, y], -1).long().view(-1, 2)
+    errors = []
+    for _ in range(25):
+        outcome = learn(model, lesson, pixels[torch.randint(len(pixels), (500,))])
+        optimizer.zero_grad()
+        torch.stack(list(outcome.terms.values())).sum().backward()
+        optimizer.step()
+        errors.append(float(outcome.errors.mean()))
+    assert set(outcome.terms) == {"mesh", "smoothness", "rgb", "depth", "surface_depth", "mask", "displacement"}
+    assert np.mean(errors[-5:]) < 0.6 * np.mean(errors[:3])
+    driven = [name for name, value in model.named_parameters() if value.grad is None]
+    assert driven == []
+
+
+def position_rows() -> Tensor:
+    return sphere().flatten(1).T.contiguous()
 
 
 class Identity:

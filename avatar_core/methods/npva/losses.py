@@ -16,6 +16,7 @@ WEIGHTS = {
     "kl": 0.001,
     "perceptual": 0.1,
     "displacement": 0.1,
+    "mask": 0.5,  # of ours; the released code has no coverage
 }
 _TRUSTED = 10.0  # mm: farther off, a depth is another surface's
 _FREE = 10.0  # mm that a point may leave the surface unpunished

@@ -17,7 +17,7 @@ from ...quality import Quality
 from ...render.tiles import Planes, Watch, render_tiles
 from .aggregation import Aggregator
 from .config import Config
-from .decoders import Decoders
+from .decoders import Decoders, Maps
 from .driver import Driver
 from .encoder import Encoder, Latent
 from .renderer import Cloud, Samples
@@ -74,7 +74,12 @@ class Model(nn.Module):
 
     def decode(self, latent: Tensor) -> Points:
         """The head of a latent [1, 4, 8, 8]."""
-        return points(self.decoders(latent), self.mean, self.deviation)
+        return self.decode_maps(latent)[1]
+
+    def decode_maps(self, latent: Tensor) -> tuple[Maps, Points]:
+        """The head of a latent [1, 4, 8, 8], and what it is made of."""
+        maps = self.decoders(latent)
+        return maps, points(maps, self.mean, self.deviation)
 
     def faces(self) -> Tensor:
         """[F, 3] int64, of the surface that decoded vertices span."""
