@@ -73,10 +73,10 @@ def evaluate(
 
 
 def texture_set(actor: Actor, capture: Capture) -> dict[str, dict[str, float]]:
-    """'novel_pose_texture', where held-out frames have maps ('avatar textures --held-out'): PSNR of the actor's maps
+    """'novel_pose_texture', where held-out frames have maps (imported, or of 'avatar textures --held-out'): PSNR of the actor's maps
     against them, over texels that were seen, and that of the training maps' mean, which no pose changes."""
     held, known = (
-        [i for i, f in enumerate(capture.frames) if f.split == split and capture.map_path("confidence", i).exists()]
+        [i for i, f in enumerate(capture.frames) if f.split == split and capture.map_path("textures", i).exists()]
         for split in ("test", "train")
     )
     if not held or not known:

@@ -102,7 +102,7 @@ def pose_body(body: BodyTensors, controls: Controls, correction: tuple[Tensor, T
     vertices = (matrices[:, :, :3] @ rest[..., None]).squeeze(-1) + matrices[:, :, 3]
     normals = vertex_normals(vertices.detach(), body.faces)
     surface = torch.cat([matrices.reshape(-1, 12), offset, normals, vertices], 1)
-    bvh = TriangleBVH(vertices, body.faces)
+    bvh = TriangleBVH(vertices.cpu(), body.faces.cpu())  # its tree is built there
     return PosedBody(vertices, body.faces, surface, rotations, bvh)
 
 
