@@ -44,6 +44,8 @@ class TrainOptions:
     """folder of the run of another stage whose weights this one starts with"""
     recolour: float = 0.0
     """of people: how often their colours are changed, alike in both views, so that few people teach many appearances"""
+    rate: float = 1.0
+    """times the learning rates of the method; more than 1 suits runs that are much shorter than published ones"""
     final_rate: float = 0.03
     """share of the learning rate that is left at the end"""
     seed: int = 1
@@ -64,6 +66,8 @@ def read_train_options(path: Path) -> TrainOptions:
     for name in ("steps", "pictures", "pixels", "subpixels", "log_every", "checkpoint_every", "picture_every"):
         if getattr(options, name) < 1:
             raise ConfigError(f"{path}: option '{name}' must be at least 1")
+    if not 0 < options.rate <= 1000:
+        raise ConfigError(f"{path}: option 'rate' must be positive, up to 1000")
     if not 0 <= options.recolour <= 1:
         raise ConfigError(f"{path}: option 'recolour' must be from 0 to 1")
     if not 0 < options.perceptual_weight < math.inf:

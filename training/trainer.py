@@ -53,7 +53,9 @@ class Trainer:
             groups.append({"params": list(self.refinement.parameters()), "lr": RATE})
         self.perceptual = self._perceptual()
         self.optimizers = _optimizers(groups)
-        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        self._rates = [
+            [options.rate * group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers
+        ]
         self.step, self.seconds = 0, 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()

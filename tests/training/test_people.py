@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from avatar_core.actor import Actor
 from avatar_core.camera import Camera
 from avatar_core.cli import main
 from avatar_core.data.capture import CaptureCamera
@@ -105,7 +106,7 @@ def stages(capture: PeopleCapture, tmp_path_factory: pytest.TempPathFactory) -> 
     """All three, one after the other, in folders of their names."""
     root = tmp_path_factory.mktemp("stages")
     PeopleTrainer(options(capture, root / "pose", "pose", pictures=32, steps=120)).run()
-    PeopleTrainer(options(capture, root / "views", "views", start=str(root / "pose"), steps=40)).run()
+    PeopleTrainer(options(capture, root / "views", "views", start=str(root / "pose"), steps=40, rate=4.0)).run()
     PeopleTrainer(options(capture, root / "adversarial", "adversarial", start=str(root / "views"), steps=6)).run()
     return root
 
@@ -133,6 +134,18 @@ def test_views_are_learnt_with_the_lifted_poses(stages: Path) -> None:
     assert set(found) == {"novel_view", "novel_pose", "novel_person"}
     assert found["novel_person"].keys() >= {"psnr", "person_psnr", "flat_psnr", "mask_iou", "pose_mm", "aligned_mm"}
     assert Image.open(stages / "views" / "pictures" / "0000040.png").size == (3 * 32, 4 * 32)
+
+
+def test_a_trained_actor_draws_what_was_measured(capture: PeopleCapture, stages: Path) -> None:
+    """Driven by points, before a camera of the capture."""
+    actor = Actor.load(stages / "views" / "sticks.actor")
+    assert actor.metadata["provenance"]["metrics"] == metrics(stages / "views")
+    one = capture.recordings[0]
+    controls = replace(actor.schema.neutral(), points=one.joints.world[0])
+    frame = actor.render(controls, one.cameras[0].camera)
+    there = one.picture(0, 0)[..., 3] > 128
+    assert frame.mask[there].mean() > max(0.1, 4 * frame.mask[~there].mean())
+    assert not (stages / "pose" / "sticks.actor").exists()
 
 
 def test_the_adversarial_stage_goes_on_from_there(stages: Path) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from avatar_core import __version__
+from avatar_core.actor import Actor, describe
+from avatar_core.body.template import load_template
 from avatar_core.config import ConfigError, read_options
 from avatar_core.data.people.capture import PeopleCapture
 from avatar_core.data.people.views import Moments, ViewReader, pose_view
@@ -18,6 +23,7 @@ from avatar_core.methods.human_view_synthesis.augmentation import coloured, rand
 from avatar_core.methods.human_view_synthesis.config import Config
 from avatar_core.methods.human_view_synthesis.lessons import Views
 from avatar_core.methods.human_view_synthesis.losses import over
+from avatar_core.methods.human_view_synthesis.model import Model
 from avatar_core.methods.human_view_synthesis.training import STAGES, Student
 
 from ..options import TrainOptions
@@ -26,7 +32,7 @@ from .evaluate import draw, measure_people
 from .vgg import VggDistance
 
 METHOD = "human_view_synthesis"
-_WEIGHTS = "weights.pt"
+_SHOWN = 4  # views of a person that their appearance is the mean of
 
 
 def is_people(folder: str) -> bool:
@@ -65,7 +71,7 @@ class PairSampler:
 
 
 class PeopleTrainer(Trainer):
-    """Leaves OUTPUT/weights.pt, the mean of the generator's weights, and OUTPUT/metrics.json."""
+    """Leaves OUTPUT/metrics.json and, but for the stage 'pose', an actor: the mean of the generator's weights."""
 
     model: Student
     sampler: PairSampler
@@ -122,14 +128,37 @@ class PeopleTrainer(Trainer):
             rows.append(np.concatenate([_on(picture, self.model.background) for picture in shown], 1))
         return np.concatenate(rows)
 
+    def actor(self, metrics: dict[str, Any]) -> Actor:
+        """The mean of the weights, on our own body, looking like the first of the people."""
+        body = load_template()
+        model = Model(self.model.config, body)
+        model.generator.load_state_dict(self.model.average.state_dict())
+        first = self.sampler.moments.recordings[0]
+        shown = [(place, view) for place, view in enumerate(first.cameras) if view.split == "train"][:_SHOWN]
+        reader = ViewReader(self.model.config.size, self.model.config.extent)
+        model.eval().look_like(model.read_appearance([reader.read(first, place, 0).picture for place, _ in shown]))
+        provenance = {
+            "name": self.options.name,
+            "dataset": self.people.name,
+            "stage": self.options.stage,
+            "steps": self.step,
+            "metrics": metrics,
+            "date": datetime.now(UTC).date().isoformat(),
+            "avatar_core": __version__,
+        }
+        return Actor(model, body, describe(METHOD, model, body, provenance, self.options.licence))
+
     def _export(self) -> Path:
-        weights = self.folder / _WEIGHTS
-        torch.save(self.model.average.state_dict(), weights)
+        """The actor, or the checkpoint of the pose stage, which alone draws nothing."""
         results = measure_people(self.model, self.people, self.options.evaluate_pictures)
         for name, row in results.items():
             print(f"{name}: " + "  ".join(f"{key} {value:g}" for key, value in row.items()))
         (self.folder / "metrics.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        return weights
+        if self.options.stage == "pose":
+            return self.checkpoint
+        path = self.folder / f"{self.options.name}.actor"
+        self.actor(results).save(path)
+        return path
 
 
 def _recoloured(pictures: Tensor, matrices: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.spatial.transform import Rotation
 
-from avatar_core.body.kinematics import relative_transforms
 from avatar_core.data.capture import Capture
 from avatar_core.data.people.capture import Joints, Recording
+from avatar_core.methods.human_view_synthesis.rigs import JointMap
+from avatar_core.methods.human_view_synthesis.skeleton import SKELETONS
 
 from .character import Character
 
@@ -20,11 +20,6 @@ BACKGROUND = (128, 128, 128)
 _TALL, _WIDE = (0.88, 1.08), (0.92, 1.1)  # shares of the character's height and breadth
 _SKIN, _HAIR, _DYE = (0.4, 1.15), (0.5, 2.6), (0.7, 1.25)  # brightness of skins, hair and cloth, against its own
 _OCCLUDER_AT, _OCCLUDER = (1.15, 1.45), (0.05, 0.14)  # metres from the middle; half its sides
-_BODY = (
-    *("pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine2", "neck"),
-    *("head", "", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist"),
-)  # joints of the free body that are Human3.6M's; the top of the head lies as far above its joint as the neck below
-_TOP, _HEAD, _NECK = 10, 9, 8
 
 
 @dataclass(frozen=True)
@@ -86,23 +81,10 @@ def _other_hue(texture: np.ndarray, angle: float) -> np.ndarray:
     return texture @ Rotation.from_rotvec(np.full(3, angle / 3**0.5)).as_matrix().T.astype(np.float32)
 
 
-def body_joints(capture: Capture) -> np.ndarray:
-    """[F, 17, 3] metres, world: Human3.6M's joints of the posed free body."""
-    body = capture.body
-    rest = torch.from_numpy(body.joints())
-    pose, place = (
-        torch.from_numpy(np.stack([getattr(f.controls, k) for f in capture.frames])) for k in ("pose", "transl")
-    )
-    moved = relative_transforms(pose, rest, body.parents, place)
-    posed = (moved[..., :3, :3] @ rest[:, :, None])[..., 0] + moved[..., :3, 3]
-    joints = posed[:, [body.joint_names.index(name or "head") for name in _BODY]].numpy()
-    joints[:, _TOP] = 2 * joints[:, _HEAD] - joints[:, _NECK]
-    return joints
-
-
 def make_recording(capture: Capture, person: str, split: str, occluders: list[Occluder]) -> Recording:
     """What the cameras of a person's capture know of the joints: none that lie outside of a picture or are hidden."""
-    world = body_joints(capture)
+    joint_map = JointMap(SKELETONS[SKELETON], capture.body)
+    world = np.stack([joint_map.points(frame.controls).numpy() for frame in capture.frames])
     points, confidence = [], []
     for view in capture.cameras:
         pixels, depth = view.camera.project(world.reshape(-1, 3))

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-INPUT = 256  # pixels a side of the pictures that it was made for
-
+GREY = 0.5  # behind a person who is cut out
 _STAGES = ((1, 3, 1), (2, 4, 2), (4, 6, 2), (8, 3, 2))  # channels over the base, blocks, stride
 _EXPANSION = 4
 _GROUPS = 32
@@ -83,12 +82,14 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(min(_GROUPS, channels), channels)
 
 
-def input_picture(pixels: np.ndarray) -> Tensor:
-    """[3, 256, 256] in [0, 1]: the square in the middle of [H, W, 3 or 4] uint8, whose alpha counts for nothing."""
+def input_picture(pixels: np.ndarray, reads: int) -> Tensor:
+    """[3, reads, reads] in [0, 1]: the square in the middle of [H, W, 3 or 4] uint8, before grey where it has alpha."""
     height, width = pixels.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = torch.tensor(pixels[top : top + side, left : left + side, :3]).float() / 255
-    size = INPUT, INPUT
+    square = torch.tensor(pixels[top : top + side, left : left + side]).float() / 255
+    if square.shape[2] == 4:
+        square = GREY + (square[..., :3] - GREY) * square[..., 3:]
+    size = reads, reads
     planes = square.permute(2, 0, 1)[None]
     return functional.interpolate(planes, size, mode="bilinear", align_corners=False, antialias=True)[0].clamp(0, 1)

@@ -65,6 +65,11 @@ class Config:
         return SKELETONS[self.skeleton]
 
     @property
+    def reads(self) -> int:
+        """Pixels a side of the pictures that appearances are read from."""
+        return min(256, self.size)
+
+    @property
     def enlarge(self) -> int:
         """Doublings from the latent image to the picture."""
         return (self.size // self.latent).bit_length() - 1

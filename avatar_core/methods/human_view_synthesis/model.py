@@ -62,7 +62,9 @@ class Model(nn.Module):
         if not pictures or any(p.ndim != 3 or p.shape[2] < 3 or not p.size for p in pictures):
             raise AvatarError("an appearance is read from one or more pictures in colour")
         with torch.no_grad():
-            found = [encoder(input_picture(pixels)[None].to(self.appearance))[0] for pixels in pictures]
+            found = [
+                encoder(input_picture(pixels, self.config.reads)[None].to(self.appearance))[0] for pixels in pictures
+            ]
             return torch.stack(found).mean(0).flatten().cpu().numpy()
 
     def look_like(self, appearance: np.ndarray) -> None:

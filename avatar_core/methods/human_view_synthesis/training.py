@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.functional import interpolate
 
+from .appearance import GREY
 from .augmentation import AdaptiveAugmentation
 from .config import Config
 from .discriminator import Discriminator
@@ -39,7 +41,7 @@ _AVERAGE, _YOUNG = 0.999, 10.0  # of the weights; the average of few steps forge
 _PENALTY_EVERY = 16  # steps
 _LARGEST = 1.0  # norm of a gradient
 _RATES = {"r2i": 2e-3, "i2a": 2e-4, "p2p": 5e-6, "primitives": 2e-3, "discriminator": 2e-3}
-_POSE_RATE, _NEW_ENCODER_RATE = 1e-4, 1e-3  # published encoders start with what ImageNet teaches, and learn slowly
+_POSE_RATE = 1e-4
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Of two pictures [B, 3, H, W] of display sRGB in [0, 1]: [], how different they look."""
@@ -67,7 +69,6 @@ class Student(nn.Module):
         self.register_buffer("background", torch.tensor(tuple(background)))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._distance = distance
-        self._started: set[str] = set()
 
     def losses(self, batches: Sequence[tuple[Views, Views]], progress: float) -> dict[str, Tensor]:
         """Of one batch: views, and the same people at the same moments by other cameras. 'colour' is told, not
@@ -78,7 +79,7 @@ class Student(nn.Module):
         target = second.pictures
         background = self._backgrounds(len(target))
         poses, extra = self._poses(first, second)
-        appearance = self._appearance(self.generator, first.pictures, self._backgrounds(len(target)))
+        appearance = self._appearance(self.generator, first.pictures)
         made, _ = self.generator.draw(poses, appearance, second.planes(self.config.latent))
         seen, truth = over(made, background), over(target, background)
         found = {
@@ -97,12 +98,15 @@ class Student(nn.Module):
 
     def appearance_of(self, pictures: Tensor) -> Tensor:
         """[B, P, A] of pictures [B, 4, S, S], by the mean of the weights."""
-        return self._appearance(self.average, pictures, self.background.expand(len(pictures), 3))
+        return self._appearance(self.average, pictures)
 
-    @staticmethod
-    def _appearance(generator: Generator, pictures: Tensor, background: Tensor) -> Tensor:
+    def _appearance(self, generator: Generator, pictures: Tensor) -> Tensor:
+        """Before grey, so that nothing but the person differs."""
         assert generator.i2a is not None
-        return generator.i2a(over(pictures, background))
+        seen, side = over(pictures, pictures.new_full((len(pictures), 3), GREY)), self.config.reads
+        if seen.shape[2] != side:
+            seen = interpolate(seen, (side, side), mode="bilinear", align_corners=False, antialias=True)
+        return generator.i2a(seen)
 
     def after_step(self, step: int, steps: int) -> None:
         """The average follows; buffers, such as the norms' running squares, are copied."""
@@ -134,9 +138,10 @@ class Student(nn.Module):
         }
         if self.stage == "views":
             trained["p2p"] = self.generator.p2p
-        settings = {"weight_decay": 0.01, "betas": (0.0, 0.99)}
+        momentum = 0.9 if self.stage == "views" else 0.0  # published is 0; without an adversary momentum learns sooner
+        settings = {"weight_decay": 0.01, "betas": (momentum, 0.99)}
         groups = [
-            {"params": list(part.parameters()), "lr": self._rate(name), "amsgrad": True, **settings}
+            {"params": list(part.parameters()), "lr": _RATES[name], "amsgrad": True, **settings}
             for name, part in trained.items()
             if part is not None and list(part.parameters())
         ]
@@ -153,11 +158,7 @@ class Student(nn.Module):
             if name in own and name != "steps" and value.shape == own[name].shape
         }
         self.load_state_dict(taken, strict=False)
-        self._started = {name.split(".")[1] for name in taken if name.startswith("generator.")}
-        return sorted(self._started)
-
-    def _rate(self, name: str) -> float:
-        return _NEW_ENCODER_RATE if name == "i2a" and "i2a" not in self._started else _RATES[name]
+        return sorted({name.split(".")[1] for name in taken if name.startswith("generator.")})
 
     def _pose_network(self) -> nn.Module:
         assert self.generator.p2p is not None
