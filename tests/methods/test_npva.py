@@ -15,6 +15,7 @@ from avatar_core.body.stand_in import stand_in
 from avatar_core.camera import Camera
 from avatar_core.cli import main
 from avatar_core.controls import Controls
+from avatar_core.errors import AvatarError
 from avatar_core.methods.npva import Config, Model, checkpoint, losses, phases
 from avatar_core.methods.npva.published_query import SLOTS, VoxelRows, query
 from avatar_core.methods.npva.space import placed_view
@@ -107,6 +108,26 @@ def test_expressions_move_points_and_are_clamped() -> None:
         assert torch.equal(model.driver(torch.tensor([7.0, 0.5])), most)
     made = actor(model)
     assert np.abs(made.render(still(0.0), camera()).rgba - made.render(still(1.0), camera()).rgba).max() > 0.01
+
+
+def test_a_tracked_mesh_drives() -> None:
+    model = head(replace(SMALL, mesh=True))
+    opened = torch.linspace(0, 4, 9)  # mm by which the lower half moves
+    maps = sphere() + opened[:, None, None, None] * (torch.arange(SIDE) > 128)[:, None]
+    latents = torch.randn(4, 8, 8) + opened[:, None, None, None] * torch.randn(4, 8, 8)
+    model.fit_mesh(maps, latents)
+    found = torch.cat([model.follow(one) for one in maps])
+    assert float((found - latents).detach().abs().max()) < 0.1
+    with pytest.raises(AvatarError, match="mesh: true"):
+        head().follow(maps[0])
+
+
+def test_networks_that_overflow_say_so() -> None:
+    model = head()
+    model.driver.bias.data.fill_(1e38)
+    model.deviation.fill_(1e10)
+    with pytest.raises(AvatarError, match="no numbers"):
+        actor(model).render(still(), camera())
 
 
 def test_a_file_gives_the_same_picture(ball: Actor, tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ class Config:
     """whether the encoder is part of the actor, which makes latents of textures and position maps"""
     driver: int = 64
     """width of the network from coefficients to latents, 0 for a linear map"""
+    mesh: bool = False
+    """whether a tracked mesh drives the head as well, by a linear map that training frames fit"""
     wrapped: bool = True
     """whether the surface goes on over the left and right border of the texture"""
     capped: bool = True

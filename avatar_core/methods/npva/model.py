@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from ...body import Body
 from ...camera import Camera, CameraError
@@ -27,6 +28,7 @@ from .surface import SIDE, Points, points, triangles
 _TILE = 1 << 16  # pixels whose surface is rasterised at a time
 _RAYS = 1 << 12  # whose samples are looked at together
 _VISIBLE = 1 / 512  # coverage below which a pixel is empty
+_COARSE = 16  # texels a side of the position map that a mesh drives by
 _STEPS = 32767  # of stored mean positions
 
 
@@ -45,9 +47,8 @@ class Model(nn.Module):
         self.decoders = Decoders(config)
         self.aggregator = Aggregator(config)
         self.driver = Driver(len(config.expressions), config.driver)
-        self.register_buffer(
-            "mean_steps", torch.zeros(3, SIDE, SIDE, dtype=torch.int16)
-        )  # half precision is too coarse
+        self.mesh = Driver(3 * _COARSE * _COARSE, 0) if config.mesh else None
+        self.register_buffer("mean_steps", torch.zeros(3, SIDE, SIDE, dtype=torch.int16))  # halves are too coarse
         self.register_buffer("mean_scale", torch.ones(()))
         self.register_buffer("deviation", torch.ones(()))
         keys = {name: tuple(keys) for name, keys in config.shape_keys.items()}
@@ -71,6 +72,22 @@ class Model(nn.Module):
         if self.encoder is None:
             raise AvatarError("this actor was trained without an encoder, so that only expressions drive it")
         return self.encoder(texture, (positions - self.mean) / self.deviation)
+
+    def follow(self, positions: Tensor) -> Tensor:
+        """The latent [1, 4, 8, 8] of a tracked mesh, by its position map [3, SIDE, SIDE], mm. Raises AvatarError where
+        the actor has no map for meshes."""
+        if self.mesh is None:
+            raise AvatarError("this actor was trained without 'mesh: true', so that no tracked mesh drives it")
+        return self.mesh(self._coarse(positions[None])[0])
+
+    def fit_mesh(self, positions: Tensor, latents: Tensor) -> None:
+        """Fits what `follow` gives to position maps [N, 3, SIDE, SIDE], mm, and their latents [N, 4, 8, 8]."""
+        assert self.mesh is not None
+        self.mesh.fit(self._coarse(positions), latents)
+
+    def _coarse(self, positions: Tensor) -> Tensor:
+        normal = (positions - self.mean) / self.deviation
+        return adaptive_avg_pool2d(normal, _COARSE).flatten(1)
 
     def decode(self, latent: Tensor) -> Points:
         """The head of a latent [1, 4, 8, 8]."""
@@ -127,7 +144,10 @@ class Model(nn.Module):
         """The last one is kept: a camera that moves costs no decoder."""
         key = latent.cpu().numpy().tobytes()
         if self._cloud is None or self._cloud[0] != key:
-            self._cloud = key, Cloud(self.decode(latent), self.aggregator, self.config)
+            head = self.decode(latent)
+            if not bool(head.vertices.isfinite().all()):
+                raise AvatarError("the head's networks give places that are no numbers; train or import it again")
+            self._cloud = key, Cloud(head, self.aggregator, self.config)
         return self._cloud[1]
 
     def _tile(self, camera: Camera, head: np.ndarray, cloud: Cloud, faces: Tensor, watch: Watch) -> Planes:
