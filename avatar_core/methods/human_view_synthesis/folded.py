@@ -43,18 +43,20 @@ class FoldedDecoder(nn.Module):
         if box is None:
             return network(self, x, lambda layer, x: layer(x)).float()
         x, skips = descend(self, x, lambda layer, x: layer(x))
-        stages = [*zip(self.up_blocks, self.merge_blocks), *((one[:1], one[1:]) for one in self.outer_blocks)]
+        layers = [layer for block in self.outer_blocks for layer in block]  # type: ignore[attr-defined]
+        ups = [*(block[0] for block in self.up_blocks), *layers[::2]]  # type: ignore[index]
+        merges = [*(block[0] for block in self.merge_blocks), *layers[1::2]]  # type: ignore[index]
         boxes = [box]
-        for _ in stages:  # from the picture back to the smallest layer
+        for _ in ups:  # from the picture back to the smallest layer
             boxes.append(boxes[-1].halved())
         smallest = Box(0, x.shape[2], 0, x.shape[3])
         wanted, at = boxes.pop().within(smallest), smallest
-        for up, merge in stages:
-            x = up[0](wanted.of(x, at))
+        for up, merge in zip(ups, merges):
+            x = up(wanted.of(x, at))
             at = wanted.doubled()
             if skips:
                 x = torch.cat([x, at.of(skips.pop(), None)], 1)
-            x = merge[0](x)
+            x = merge(x)
             whole = Box(0, smallest.bottom * 2, 0, smallest.right * 2)
             smallest, wanted = whole, boxes.pop().within(whole)
         found = (self.out_block[0](wanted.of(x, at)).float() + 1) / 2
