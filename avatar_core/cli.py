@@ -20,6 +20,7 @@ COMMANDS = {
     "scans": ("training.scans.cli", "make scans of people who never were, in THuman2.0's layout"),
     "prepare": ("training.scans.prepare_cli", "turn scans and SMPL parameters into a capture for gDNA"),
     "train": ("training.cli", "train an actor from a capture"),
+    "fit": ("training.scans.fit_cli", "find a person of gDNA's that looks like a scan or a normal map"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
     "render": ("avatar_core.commands.render", "render an actor outside of Blender"),
     "infer": ("avatar_core.commands.infer", "draw people of a capture from other cameras, or as somebody else"),

@@ -52,12 +52,11 @@ def prepare(data: Path, body: Body, output: Path, points: int, size: int, licenc
     return ScanCapture.open(output)
 
 
-def _prepare(
-    mesh: TexturedMesh, found: SmplParameters, made: ScanCapture, number: int, points: int, where: str
-) -> None:
+def sample(mesh: TexturedMesh, vertices: Tensor, points: int, seed: int, where: str) -> dict[str, np.ndarray]:
+    """Arrays of data.scans.Samples. vertices: [V, 3] of the mesh in SMPL's metres. Raises ScanError that names `where`
+    for a mesh that has no inside."""
     check_watertight(mesh, where)
-    vertices = torch.as_tensor(found.normalised(mesh.vertices))
-    faces, rng = torch.as_tensor(mesh.faces), np.random.default_rng(number)
+    faces, rng = torch.as_tensor(mesh.faces), np.random.default_rng(seed)
     tree = TriangleBVH(vertices, faces)
     corners = vertices[faces].numpy()
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -76,6 +75,14 @@ def _prepare(
     arrays["normals"] = unit[face[points:]].astype(np.float32)
     if mesh.texture is not None:
         arrays["colours"] = mesh.colours(face[points:], bary[points:])
+    return arrays
+
+
+def _prepare(
+    mesh: TexturedMesh, found: SmplParameters, made: ScanCapture, number: int, points: int, where: str
+) -> None:
+    vertices, faces = torch.as_tensor(found.normalised(mesh.vertices)), torch.as_tensor(mesh.faces)
+    arrays = sample(mesh, vertices, points, number, where)
     smooth = vertex_normals(vertices, faces)
     for view in made.cameras:
         normals, colours = _pictures(vertices, faces, smooth, mesh, view.camera)

@@ -47,10 +47,14 @@ def terms(
     return found
 
 
-def queried(person: Person, points: Tensor, body: Registered) -> Posed:
-    """Logits of posed points [N, 3] with gradients through their roots."""
+def queried(person: Person, points: Tensor, body: Registered, transl: Tensor | None = None) -> Posed:
+    """Logits of posed points [N, 3] with gradients through their roots, also of bones and of `transl` [3], which was
+    taken off the points already."""
     with torch.no_grad():
         grid = volume(bake(person, body.canonical, shape=_GRID), body.bones, body.canonical)
         roots = search_voxels(points, person.weights, body.bones, grid, _STEPS)
-    places = with_gradients(roots.points[roots.distinct], person.weights, body.bones)
+    bones = (
+        body.bones if transl is None else body.bones + functional.pad((transl - transl.detach())[:, None], (3, 0, 0, 1))
+    )
+    places = with_gradients(roots.points[roots.distinct], person.weights, bones)
     return at_roots(person, places, roots.distinct)

@@ -51,24 +51,34 @@ class ScanOnPerson:
         body = lessons.registered(frame)
         samples = lessons.capture.samples(frame)
         some = torch.randperm(len(samples.surface))[:_KEPT]
-        surface = _searched(networks.sparse_person(code, body.betas), torch.as_tensor(samples.surface)[some], body)
+        surface = on_surface(networks.sparse_person(code, body.betas), torch.as_tensor(samples.surface)[some], body)
         surface = OnPerson(surface.neutral, surface.transforms, some[surface.chosen])
         person = networks.person(code, body.betas)
         box = Box.around(lessons.neutral.numpy(), _MARGIN, extent(), _CELL)
         mesh = PersonMesh.of(person, box)
-        transforms = blend(mesh.weights, body.bones)
-        posed = apply(transforms, mesh.shaped(person))
-        return cls(surface, posed, mesh.faces, torch.cat([mesh.neutral, transforms.flatten(1)], 1))
+        posed, attributes = on_mesh(mesh, person, body.bones)
+        return cls(surface, posed, mesh.faces, attributes)
 
     def seen(self, camera: Camera) -> OnPerson:
-        """What pixels show; chosen: their numbers, row by row."""
-        found = rasterise(homogeneous_pixels(self.posed, camera), self.faces, camera.height, camera.width)
-        pixels = (found.face >= 0).flatten().nonzero()[:, 0]
-        planes = interpolate(self.attributes, self.faces, found.face, found.bary).flatten(0, 1)[pixels]
-        return OnPerson(planes[:, :3], planes[:, 3:].view(-1, 4, 4), pixels)
+        return seen(self.posed, self.faces, self.attributes, camera)
 
 
-def _searched(person: Person, points: Tensor, body: Registered) -> OnPerson:
+def on_mesh(mesh: PersonMesh, person: Person, bones: Tensor) -> tuple[Tensor, Tensor]:
+    """Posed vertices [V, 3], and for `seen` what they know [V, 19]."""
+    transforms = blend(mesh.weights, bones)
+    return apply(transforms, mesh.shaped(person)), torch.cat([mesh.neutral, transforms.flatten(1)], 1)
+
+
+def seen(posed: Tensor, faces: Tensor, attributes: Tensor, camera: Camera) -> OnPerson:
+    """What pixels show; chosen: their numbers, row by row."""
+    found = rasterise(homogeneous_pixels(posed, camera), faces, camera.height, camera.width)
+    pixels = (found.face >= 0).flatten().nonzero()[:, 0]
+    planes = interpolate(attributes, faces, found.face, found.bary).flatten(0, 1)[pixels]
+    return OnPerson(planes[:, :3], planes[:, 3:].view(-1, 4, 4), pixels)
+
+
+@torch.no_grad()
+def on_surface(person: Person, points: Tensor, body: Registered) -> OnPerson:
     """Points [N, 3] that have a root; of several, the most occupied."""
     grid = volume(bake(person, body.canonical), body.bones, body.canonical)
     roots = search_voxels(points, person.weights, body.bones, grid, _STEPS)
