@@ -19,7 +19,7 @@ from ..actor import QUALITIES, Actor
 from ..camera import Camera
 from ..controls import Controls
 from ..data.people.capture import PeopleCapture, Recording
-from ..data.people.views import ViewReader, pose_view
+from ..data.people.views import SURE, pose_view, square_around
 from ..errors import AvatarError
 from ..frame import write_png
 from ..methods.human_view_synthesis.model import Model
@@ -125,18 +125,22 @@ class Motion:
         return (self.joints(frame) - camera.world_to_camera[:3, 3]) @ camera.world_to_camera[:3, :3]
 
     def appearance(self) -> np.ndarray:
-        """[A], the mean over a few pictures, evenly spread; as trained, over the model's background."""
-        reader = ViewReader(256, self.model.config.extent)
-        chosen = [
-            self.frames[i] for i in np.unique(np.linspace(0, len(self.frames) - 1, _PICTURES).round().astype(int))
-        ]
-        behind = np.array(self.model.skeleton.background) * 255
-        pictures = []
-        for frame in chosen:
-            rgba = reader.read(self.recording, self.view, frame).picture.astype(np.float32)
-            alpha = rgba[..., 3:] / 255
-            pictures.append(np.round(rgba[..., :3] * alpha + behind * (1 - alpha)).astype(np.uint8))
-        return self.model.read_appearance(pictures)
+        """[A], the mean over a few pictures, evenly spread; published models read people with what is behind them."""
+        places = np.unique(np.linspace(0, len(self.frames) - 1, _PICTURES).round().astype(int))
+        channels = 3 if self.model.config.published else 4
+        return self.model.read_appearance([self._square(self.frames[place])[..., :channels] for place in places])
+
+    def _square(self, frame: int) -> np.ndarray:
+        """[S, S, 4] uint8: the person, and what is around them; empty outside of the picture."""
+        joints, camera = self.recording.joints, self.recording.cameras[self.view].camera
+        known = joints.world[frame][joints.world_confidence[frame] >= SURE]
+        x, y, side = square_around(camera, known, self.model.config.extent)
+        picture = self.recording.picture(self.view, frame)
+        square = np.zeros((side, side, 4), np.uint8)
+        x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, camera.width), min(y + side, camera.height)
+        if x0 < x1 and y0 < y1:
+            square[y0 - y : y1 - y, x0 - x : x1 - x] = picture[y0:y1, x0:x1]
+        return square
 
 
 def real_shots(motion: Motion, view: int) -> Iterator[tuple[np.ndarray, Camera]]:
