@@ -24,7 +24,8 @@ def main(actor: Actor, capture: HeadCapture, target: Path) -> None:
     view = capture.cameras[0].camera
     view = view.scaled(SIDE / view.height)
     held = [i for i, frame in enumerate(capture.frames) if frame.split == "test"]
-    first = capture.frames[held[0]].controls
+    middle = held[len(held) // 2]
+    front = capture.frames[middle].controls
 
     def captured(frame: int) -> Image.Image:
         white = Image.new("RGBA", (SIDE, SIDE), "white")
@@ -36,10 +37,9 @@ def main(actor: Actor, capture: HeadCapture, target: Path) -> None:
 
     def posed(**keys: float) -> Image.Image:
         expression = from_shape_keys(keys, actor.schema.expressions, actor.schema.shape_keys)
-        frame = actor.render(replace(first, expression=expression), view, "final")
+        frame = actor.render(replace(front, expression=expression), view, "final")
         return Image.fromarray(picture_of(frame, "color", DEPTHS))
 
-    middle = held[len(held) // 2]
     pictures = {
         "held-out frame, captured": captured(held[0]),
         "rendered": shown(held[0]),
