@@ -9,7 +9,7 @@ from ..config import FieldConfig
 
 @dataclass(frozen=True)
 class Config(FieldConfig):
-    """Tables and networks that learn in minutes on a CPU; 47 tables make a file of 23 MB."""
+    """Tables and networks that learn in minutes on a CPU; 47 tables make a file of 24 MB."""
 
     levels: int = 8
     log2_size: int = 13
