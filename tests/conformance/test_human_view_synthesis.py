@@ -34,7 +34,7 @@ from .weights import human_view_synthesis
 RENDERER, NETWORK, PICTURE = 3e-5, 1e-4, 1e-5
 RELEASED = 256  # pixels a side from which models are the released ones
 POSE_WIDTHS = {17: 1024, 117: 2048}  # of the released ones, by joints
-SMALL_WIDTHS = (64, 32, 96, 128, 160, 192, 224, 256)
+SMALL_WIDTHS = tuple(range(64, 544, 32))
 LENS = (-0.2, 0.2, 0.0, 0.0)  # of the recorded gradients
 
 
@@ -92,6 +92,11 @@ def apart(found: Tensor, wanted: Tensor) -> float:
     return float((found.double() - wanted.double()).abs().amax())
 
 
+def apart_for_its_size(found: Tensor, wanted: Tensor) -> float:
+    """Of what networks with random weights give, which may be much larger than 1."""
+    return apart(found, wanted) / max(1.0, float(wanted.abs().amax()))
+
+
 @pytest.fixture(scope="module", params=["h36m_s", "pan_s", "h36m256", "pan512"])
 def recording(request: pytest.FixtureRequest, human_view_synthesis_reference: Reference) -> Recording:
     found = Recording(human_view_synthesis_reference, request.param)
@@ -106,7 +111,7 @@ def test_pose_network(recording: Recording) -> None:
     released = recording.config.size >= RELEASED
     widths = (recording.config.pose_width,) if released else SMALL_WIDTHS
     nets = (recording.fill(PoseNetwork(points.shape[1], width), "p2p.") for width in widths)
-    errors = (apart(net(points, seen, recording["in.A.resolution"]), wanted) for net in nets)
+    errors = (apart_for_its_size(net(points, seen, recording["in.A.resolution"]), wanted) for net in nets)
     assert next((error for error in errors if error < NETWORK), None) is not None
 
 
@@ -114,7 +119,7 @@ def test_appearance_encoder(recording: Recording) -> None:
     if "in.A.image" not in recording:
         pytest.skip("this recording has no input picture")
     net = recording.fill(AppearanceEncoder(*recording["out.A.appearance"].shape[1:]), "i2a.")
-    assert apart(net(recording["in.A.image"]), recording["out.A.appearance"]) < NETWORK
+    assert apart_for_its_size(net(recording["in.A.image"]), recording["out.A.appearance"]) < NETWORK
 
 
 def test_pose_in_another_camera(recording: Recording) -> None:
@@ -165,7 +170,7 @@ def test_decoder(recording: Recording) -> None:
     config, style = recording.config, recording["out.A.appearance"].flatten(1)
     made = recording.fill(Decoder(style.shape[1], config.features, config.base, config.enlarge), "r2i.")
     picture = made(recording["known.render_fp64"].float(), style)
-    assert apart(picture, recording["known.image_from_render_fp64"]) < PICTURE
+    assert apart_for_its_size(picture, recording["known.image_from_render_fp64"]) < PICTURE
 
 
 def test_whole_picture(recording: Recording) -> None:
@@ -176,7 +181,7 @@ def test_whole_picture(recording: Recording) -> None:
     pose, appearance = recording.column("known.gt_pose_B"), recording["out.A.appearance"]
     with torch.no_grad():
         picture, _ = generator.draw(pose, appearance, [recording.plane.float()])
-    assert apart(picture, recording["known.image_from_render_fp64"]) < PICTURE
+    assert apart_for_its_size(picture, recording["known.image_from_render_fp64"]) < PICTURE
 
 
 def test_decoder_in_training(human_view_synthesis_reference: Reference) -> None:
@@ -184,7 +189,7 @@ def test_decoder_in_training(human_view_synthesis_reference: Reference) -> None:
     style, config = values["out.A.appearance"].flatten(1), values.config
     made = values.fill(Decoder(style.shape[1], config.features, config.base, config.enlarge), "r2i.").train()
     picture = made(values["out.B.render"], style)
-    assert apart(picture, torch.as_tensor(values.values["train/image"])) < PICTURE
+    assert apart_for_its_size(picture, torch.as_tensor(values.values["train/image"])) < PICTURE
     for name, value in made.state_dict().items():
         if name.endswith("average"):
             assert apart(value, torch.as_tensor(values.values[f"train/r2i.{name}"])) < 1e-5
@@ -216,10 +221,10 @@ def test_discriminator(human_view_synthesis_reference: Reference) -> None:
     values = human_view_synthesis_reference
     critic = fill(Discriminator(), "", values.salt)
     logits, features = critic(torch.as_tensor(values["disc/x"]))
-    assert apart(logits, torch.as_tensor(values["disc/logits"])) < NETWORK
+    assert apart_for_its_size(logits, torch.as_tensor(values["disc/logits"])) < NETWORK
     for number, found in enumerate(features):
         if f"disc/feat{number}" in values.values:
-            assert apart(found, torch.as_tensor(values[f"disc/feat{number}"])) < NETWORK
+            assert apart_for_its_size(found, torch.as_tensor(values[f"disc/feat{number}"])) < NETWORK
 
 
 def test_names_of_published_tensors(human_view_synthesis_reference: Reference) -> None:
