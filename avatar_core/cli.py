@@ -19,6 +19,7 @@ COMMANDS = {
     "textures": ("training.textures", "make texture and normal maps of the body from a capture"),
     "scans": ("training.scans.cli", "make scans of people who never were, in THuman2.0's layout"),
     "prepare": ("training.scans.prepare_cli", "turn scans and SMPL parameters into a capture for gDNA"),
+    "prepare-head": ("training.heads.prepare", "make depth, masks and position maps of a Multiface identity for NPVA"),
     "train": ("training.cli", "train an actor from a capture"),
     "fit": ("training.scans.fit_cli", "find a person of gDNA's that looks like a scan or a normal map"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),

@@ -13,6 +13,7 @@ import numpy as np
 
 from avatar_core.controls import Controls
 from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
+from avatar_core.data.multiface import Identity
 from avatar_core.data.nerf_blendshape import HeadFolder
 from avatar_core.data.people.capture import write_people
 
@@ -20,6 +21,7 @@ from .blender import StudioError, run_script
 from .cameras import camera_ring
 from .character import default_character
 from .head import head_film, write_film
+from .head_views import write_head_views
 from .motion import MIDDLE, posed_points
 from .people import BACKGROUND, SKELETON, Occluder, make_occluders, make_recording
 from .subject import Subject, file_subject, studio_subject
@@ -30,6 +32,7 @@ _LIMITS = {
     "frames": (1, 100_000),
     "resolution": (8, 8192),
     "samples": (1, 65536),
+    "views": (1, 1000),
     "people": (0, 1000),
     "occluders": (0, 1000),
 }
@@ -46,6 +49,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     own = parser.add_argument_group("the studio's own character (default)")
     own.add_argument("--motion", default=",".join(CLIPS), help="clips, separated by commas (default: all)")
     own.add_argument("--head", action="store_true", help="a film of its head instead, in NeRFBlendShape's layout")
+    own.add_argument(
+        "--views", type=int, default=1, metavar="N", help="cameras of --head; 2 or more: Multiface's layout"
+    )
     own.add_argument("--people", type=int, default=0, metavar="N", help="N people with joints, a capture for each")
     own.add_argument("--occluders", type=int, default=0, metavar="N", help="boxes that stand before --people")
     own.add_argument("--seed", type=int, default=0, help="of the variation of its poses")
@@ -118,10 +124,13 @@ def _head(arguments: Namespace) -> int:
         raise StudioError("--head films the studio's own character, in 2 frames or more")
     film = head_film(arguments.frames, arguments.resolution, arguments.seed)
     try:
-        write_film(arguments.output, default_character(), film, max(1, arguments.frames // 10))
+        if arguments.views > 1:
+            write_head_views(arguments.output, default_character(), film, arguments.views)
+        else:
+            write_film(arguments.output, default_character(), film, max(1, arguments.frames // 10))
     except OSError as error:
         raise StudioError(f"{arguments.output} cannot be written: {error.strerror or error}") from error
-    HeadFolder.open(arguments.output)
+    (Identity if arguments.views > 1 else HeadFolder).open(arguments.output)
     print(f"{arguments.output}: {arguments.frames} frames of a head")
     return 0
 

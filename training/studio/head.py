@@ -63,7 +63,7 @@ def head_film(frames: int, size: int, seed: int) -> Film:
     speeds, phases = rng.uniform(1.0, 4.0, (3, 3)), rng.uniform(0, 2 * np.pi, (3, 3))  # radians a second
     sway = np.sin(speeds[:, None] * time[:, None] + phases[:, None]).mean(0) / 0.7  # [T, 3]
     slide = 0.008 * np.sin(speeds[1] * time[:, None] + phases[0])
-    cameras = tuple(_camera(np.radians(one * _TURN), place, size) for one, place in zip(sway, slide, strict=True))
+    cameras = tuple(head_camera(np.radians(one * _TURN), place, size) for one, place in zip(sway, slide, strict=True))
     return Film(values, cameras)
 
 
@@ -83,28 +83,36 @@ class HeadStudio:
 
     def frame(self, coefficients: np.ndarray, camera: Camera, background: np.ndarray) -> dict[str, np.ndarray]:
         """The pictures of a frame [H, W, 3] uint8: 'whole', 'head', 'parsing'. background: [H, W, 3] in [0, 1]."""
-        shaped = self.body.shaped(None, body_expression(coefficients, self.body.expression_names))
-        corners, normals = zip(*(part.corners(shaped if part is self.parts[0] else None) for part in self.parts))
-        points = torch.cat(corners).flatten(0, 1) - torch.as_tensor(self.centre, dtype=torch.float32)
+        points, normals = self.corners(coefficients)
         faces = torch.arange(len(points)).view(-1, 3)
         fine = camera.scaled(_SUBPIXELS)
         raster = rasterise(homogeneous_pixels(points, fine), faces, fine.height, fine.width)
-        up = interpolate(torch.cat(normals).flatten(0, 1), faces, raster.face, raster.bary)
-        uv = interpolate(
-            torch.cat([part.corner_uv for part in self.parts]).flatten(0, 1), faces, raster.face, raster.bary
-        )
-        light = _SKY[0] + (_SKY[1] - _SKY[0]) * (normalize(up, dim=2)[..., 1] + 1) / 2
-        colour = self._texture(raster.face, uv) * light[..., None]
+        colour = self.colours(normals, raster.face, raster.bary)
         label = torch.where(raster.face >= 0, self.labels[raster.face], 3)
         linear = torch.as_tensor(srgb_to_linear(background))
         whole, head = _blocks(colour * (label < 3)[..., None]), _blocks(colour * (label == 0)[..., None])
         shares = torch.stack([_blocks((label == kind).float()[..., None])[..., 0] for kind in range(4)])
         colours = np.array([_HEAD, _NECK, _TORSO, _NOTHING], np.uint8)
         return {
-            "whole": _display(whole + shares[3][..., None] * linear),
-            "head": _display(head + (1 - shares[0])[..., None] * linear),
+            "whole": display(whole + shares[3][..., None] * linear),
+            "head": display(head + (1 - shares[0])[..., None] * linear),
             "parsing": colours[shares.argmax(0).numpy()],
         }
+
+    def corners(self, coefficients: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Places, metres about the head's middle, and normals of the corners of all faces, [3 F, 3]."""
+        shaped = self.body.shaped(None, body_expression(coefficients, self.body.expression_names))
+        corners, normals = zip(*(part.corners(shaped if part is self.parts[0] else None) for part in self.parts))
+        points = torch.cat(corners).flatten(0, 1) - torch.as_tensor(self.centre, dtype=torch.float32)
+        return points, torch.cat(normals).flatten(0, 1)
+
+    def colours(self, normals: Tensor, face: Tensor, bary: Tensor) -> Tensor:
+        """Scene-linear [H, W, 3] of lit faces. normals: of `corners`. face, bary: a raster's."""
+        faces = torch.arange(len(normals)).view(-1, 3)
+        up = interpolate(normals, faces, face, bary)
+        uv = interpolate(torch.cat([part.corner_uv for part in self.parts]).flatten(0, 1), faces, face, bary)
+        light = _SKY[0] + (_SKY[1] - _SKY[0]) * (normalize(up, dim=2)[..., 1] + 1) / 2
+        return self._texture(face, uv) * light[..., None]
 
     def landmarks(self, coefficients: np.ndarray, camera: Camera) -> np.ndarray:
         """[478, 2] pixels: those of eyes and mouth in their places of MediaPipe's face mesh, others over the face."""
@@ -223,7 +231,7 @@ def _labels(weights: np.ndarray, faces: Tensor, head: int, neck: int) -> Tensor:
     return torch.where(share[:, head] > 0.5, 0, of_neck)
 
 
-def _camera(turn: np.ndarray, slide: np.ndarray, size: int) -> Camera:
+def head_camera(turn: np.ndarray, slide: np.ndarray, size: int) -> Camera:
     """Before the head, turned about it by `turn` (pitch, yaw, roll), and beside its middle by `slide` metres."""
     pitch, yaw, roll = turn
     place = _DISTANCE * np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
@@ -245,5 +253,5 @@ def _blocks(image: Tensor) -> Tensor:
     return image.view(height, _SUBPIXELS, width, _SUBPIXELS, -1).mean((1, 3))
 
 
-def _display(linear: Tensor) -> np.ndarray:
+def display(linear: Tensor) -> np.ndarray:
     return np.round(np.clip(linear_to_srgb(linear.numpy()), 0, 1) * 255).astype(np.uint8)
