@@ -97,7 +97,7 @@ def check(options: argparse.Namespace) -> int:
             path = actor_file(actor)
             facts = session.current.actor(path)
             bones = actor.pose.bones if actor.pose else {}
-            missing = [name for name in facts.schema["joints"] if name not in bones]
+            missing = [name for name in facts.schema["joints"] if name not in bones and not actor.avatar.joint_map]
             if missing:
                 raise SceneError(f"its armature lacks the bone '{missing[0]}'")
             _say(f"actor {actor.name}: {facts.metadata.get('method', 'unknown method')}, {path}")

@@ -26,6 +26,8 @@ _SEGMENTS = {
     "thigh": ("thigh", "upleg", "upperleg", "hip"),
     "shin": ("shin", "calf", "lowerleg", "lowleg", "knee", "leg"),
     "foot": ("ankle", "foot"),
+    "toes": ("toebase", "toe", "toes", "ball"),
+    "collar": ("clavicle", "collar", "shoulder"),
     "neck": ("neck",),
     "head": ("head",),
 }  # what bones are called, the first that is there
@@ -50,11 +52,17 @@ JointMap = dict[str, Points]
 
 def guessed_map(bones: Iterable[str], joints: Sequence[str]) -> JointMap:
     """Of the joints that bones with these names can give."""
+    found = by_name(bones)
+    places = _limbs(found) | _middle(found, "Sternum" in joints) | _fingers(found)
+    return {joint: places[joint] for joint in joints if joint in places}
+
+
+def by_name(bones: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Bones by side ('L', 'R' or '') and plain name; of several with the same, the one that deforms, the shortest."""
     found: dict[tuple[str, str], str] = {}
     for name in sorted(bones, key=lambda name: (not name.upper().startswith("DEF-"), len(name))):
         found.setdefault(_side_and_base(name), name)
-    places = _limbs(found) | _middle(found, "Sternum" in joints) | _fingers(found)
-    return {joint: places[joint] for joint in joints if joint in places}
+    return found
 
 
 def read_map(text: str, armature: bpy.types.Object) -> JointMap:
@@ -104,8 +112,9 @@ def _side_and_base(name: str) -> tuple[str, str]:
     return side, re.sub(r"[^a-z0-9]", "", base.lower())
 
 
-def _segment(found: dict[tuple[str, str], str], side: str, segment: str) -> str | None:
-    names = (found.get((side, base)) for base in _SEGMENTS[segment])
+def segment(found: dict[tuple[str, str], str], side: str, part: str) -> str | None:
+    """The bone of a part of the body, of those that `by_name` gives."""
+    names = (found.get((side, base)) for base in _SEGMENTS[part])
     return next((name for name in names if name is not None), None)
 
 
@@ -113,7 +122,7 @@ def _limbs(found: dict[tuple[str, str], str]) -> JointMap:
     places: JointMap = {}
     for side in "LR":
         for joint, choices in _ENDS.items():
-            named = ((_segment(found, side, segment), place) for segment, place in choices)
+            named = ((segment(found, side, part), place) for part, place in choices)
             bone, place = next(((bone, place) for bone, place in named if bone is not None), (None, 0.0))
             if bone is not None:
                 places[side + joint] = [(bone, place, 1.0)]
@@ -132,7 +141,7 @@ def _middle(found: dict[tuple[str, str], str], face: bool) -> JointMap:
         places["HipCenter"] = mean(limbs["LHip"], limbs["RHip"])
     if "LShoulder" in limbs and "RShoulder" in limbs:
         places["Sternum"] = places["Thorax"] = mean(limbs["LShoulder"], limbs["RShoulder"])
-    neck, head = _segment(found, "", "neck"), _segment(found, "", "head")
+    neck, head = segment(found, "", "neck"), segment(found, "", "head")
     if neck is not None:
         places["Thorax"] = [(neck, 0.0, 1.0)]
     if "HipCenter" in places and "Thorax" in places:
@@ -142,10 +151,8 @@ def _middle(found: dict[tuple[str, str], str], face: bool) -> JointMap:
     return places
 
 
-def _fingers(found: dict[tuple[str, str], str]) -> JointMap:
-    """Four joints of each finger; the tip is the tail of the last bone."""
-    joints = {name: ("1Knuckles", "2PIP", "3DIP", "4FingerTip") for name in ("Index", "Middle", "Ring", "Pinky")}
-    joints["Thumb"] = ("1CMC", "2Knuckles", "3IP", "4FingerTip")
+def finger_bones(found: dict[tuple[str, str], str]) -> dict[tuple[str, str, int], str]:
+    """By side, finger (Thumb to Pinky) and phalanx (1 to 3)."""
     bones: dict[tuple[str, str, int], str] = {}
     for (side, base), name in found.items():
         matched = _FINGER.match(base)
@@ -153,6 +160,14 @@ def _fingers(found: dict[tuple[str, str], str]) -> JointMap:
             finger = "Pinky" if matched[1] == "little" else matched[1].capitalize()
             number = _PHALANX.get(matched[2] or "") or int(matched[3] or 0)
             bones.setdefault((side, finger, number), name)
+    return bones
+
+
+def _fingers(found: dict[tuple[str, str], str]) -> JointMap:
+    """Four joints of each finger; the tip is the tail of the last bone."""
+    joints = {name: ("1Knuckles", "2PIP", "3DIP", "4FingerTip") for name in ("Index", "Middle", "Ring", "Pinky")}
+    joints["Thumb"] = ("1CMC", "2Knuckles", "3IP", "4FingerTip")
+    bones = finger_bones(found)
     places: JointMap = {}
     for side in "LR":
         for finger, parts in joints.items():

@@ -11,7 +11,7 @@ import bpy
 from . import motion, session
 from .errors import SceneError
 from .operators import attempt
-from .pose import current_betas, shaped_head
+from .pose import current_betas, rest_pelvis
 from .properties import actor_file, avatar_of, body_mesh
 
 _UNKNOWN_RATE = 30.0  # frames a second of a file that does not tell
@@ -90,8 +90,7 @@ class AVATAR_OT_export_motion(_MotionOperator, bpy.types.Operator):
         facts = session.current.actor(actor_file(avatar))
         file = Path(bpy.path.abspath(self.filepath)).absolute().with_suffix(".npz")
         seen, betas = motion.recorded(avatar, body_mesh(avatar), facts.schema, context.scene)
-        root = avatar.pose.bones[facts.schema["joints"][0]].bone
-        motion.write_amass(file, seen, betas, shaped_head(root, betas))
+        motion.write_amass(file, seen, betas, rest_pelvis(avatar, facts.schema, betas))
         return f"{len(seen.pose)} frames are in {file.name}."
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import baked, compositor, session, viewport
+from . import baked, compositor, retarget, session, viewport
 from .attach import add_expressions, attach
 from .client import WorkerError
 from .drive import guessed_map
@@ -69,7 +69,7 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
 
 
 class AVATAR_OT_drive_armature(bpy.types.Operator):
-    """Let the active armature, whatever its bones are called, drive an actor that follows joints"""
+    """Let the active armature drive an actor: one of Rigify, Mixamo, Unreal, MakeHuman, or with bones named alike"""
 
     bl_idname = "avatar.drive_armature"
     bl_label = "Drive Actor with This Armature"
@@ -94,22 +94,28 @@ class AVATAR_OT_drive_armature(bpy.types.Operator):
         if path.suffix != ".actor":
             raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
         facts = session.current.actor(path)
-        joints = facts.schema.get("points") or []
-        if not joints:
-            raise SceneError(f"{path.stem} follows its own rig only: use Load Actor.")
-        found = guessed_map([bone.name for bone in armature.pose.bones], joints)
-        if len(found) < 2:
-            raise SceneError(f"No bone of '{armature.name}' is named like an arm, a leg or a head: name them so.")
+        joints, points = facts.schema["joints"], facts.schema.get("points") or []
+        if points:
+            places = guessed_map([bone.name for bone in armature.pose.bones], points)
+            if len(places) < 2:
+                raise SceneError(f"No bone of '{armature.name}' is named like an arm, a leg or a head: name them so.")
+            known, wanted, kept = set(places), points, json.dumps(places)
+        elif joints:
+            _, arrays = session.current.body(path)
+            mapped = retarget.find(armature, joints, arrays["parents"], arrays["joints"])
+            known, wanted, kept = set(mapped.bones), joints, mapped.to_json()
+        else:
+            raise SceneError(f"{path.stem} is a head, which no skeleton poses: use Load Actor.")
         settings = armature.avatar
-        settings.actor_path, settings.actor_name, settings.joint_map = _stored(path), path.stem, json.dumps(found)
+        settings.actor_path, settings.actor_name, settings.joint_map = _stored(path), path.stem, kept
         settings.method = str(facts.metadata.get("method", ""))
         settings.licence = str(facts.metadata.get("licence", ""))
         scene = context.scene.avatar.owner or context.scene
         if scene.avatar.avatars is not None:
             compositor.set_up(scene)
-        missing = [joint for joint in joints if joint not in found]
+        missing = [joint for joint in wanted if joint not in known]
         rest = f"; not found: {', '.join(missing[:_NAMED])}{', …' if len(missing) > _NAMED else ''}" if missing else ""
-        return f"'{armature.name}' drives {len(found)} of the {len(joints)} joints of {path.stem}{rest}."
+        return f"'{armature.name}' drives {len(known)} of the {len(wanted)} joints of {path.stem}{rest}."
 
 
 class AVATAR_OT_read_appearance(bpy.types.Operator):

@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from . import retarget
 from .coordinates import rigid, world_from_blender
 from .drive import joint_points, read_map
 from .errors import SceneError
@@ -39,9 +40,9 @@ def read_controls(
     Raises SceneError where bones or custom properties do not fit the schema.
     """
     evaluated = actor.evaluated_get(depsgraph)
-    mapped = actor.avatar.joint_map if schema.get("points") and hasattr(actor, "avatar") else ""
+    mapped = actor.avatar.joint_map if hasattr(actor, "avatar") else ""
     if mapped:
-        return _by_points(evaluated, mapped, schema)
+        return _by_points(evaluated, mapped, schema) if schema.get("points") else _by_bones(evaluated, mapped, schema)
     world, scale = world_from_blender(np.array(evaluated.matrix_world, np.float64), actor.name)
     betas, expression = _shape(mesh, schema, depsgraph)
     controls: dict[str, Any] = {}
@@ -54,6 +55,18 @@ def read_controls(
         controls["betas"] = betas.tolist()
     if schema["expressions"]:
         controls["expression"] = expression.tolist()
+    if schema["latents"]:
+        controls["latents"] = {name: _vector(evaluated, name, size) for name, size in schema["latents"].items()}
+    if schema["appearance"]:
+        controls["appearance"] = _vector(evaluated, "appearance", schema["appearance"])
+    return Posed(controls, scale)
+
+
+def _by_bones(evaluated: bpy.types.Object, mapped: str, schema: dict[str, Any]) -> Posed:
+    """Of a character whose bones pose another body's joints; what it has no shape keys for stays at rest."""
+    found = retarget.Retarget.from_json(mapped, evaluated, schema["joints"])
+    rotations, transl, scale = retarget.joint_rotations(evaluated, found)
+    controls: dict[str, Any] = {"pose": axis_angles(rotations).tolist(), "transl": transl.tolist()}
     if schema["latents"]:
         controls["latents"] = {name: _vector(evaluated, name, size) for name, size in schema["latents"].items()}
     if schema["appearance"]:
@@ -129,6 +142,13 @@ def _bones(armature: bpy.types.Object, joints: Sequence[str]) -> list[bpy.types.
         shown = ", ".join(missing[:_MISSING_SHOWN]) + (", …" if len(missing) > _MISSING_SHOWN else "")
         raise SceneError(f"Armature '{armature.name}' lacks bones of its actor ({shown}): load the actor again.")
     return [armature.pose.bones[name] for name in joints]
+
+
+def rest_pelvis(actor: bpy.types.Object, schema: dict[str, Any], betas: np.ndarray) -> np.ndarray:
+    """[3] metres: where the first joint of the actor's body is, about which SMPL turns. Raises SceneError."""
+    if actor.avatar.joint_map:
+        return np.array(retarget.Retarget.from_json(actor.avatar.joint_map, actor, schema["joints"]).pelvis)
+    return shaped_head(_bones(actor, schema["joints"][:1])[0].bone, betas)
 
 
 def shaped_head(bone: bpy.types.Bone, betas: np.ndarray) -> np.ndarray:

@@ -1,0 +1,134 @@
+"""Inside of Blender: characters of other makers pose a body of SMPL's joints.
+
+Arguments: the actor's file, the command of the worker, the staged package. Prints a line REPORT with JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import bpy
+import mathutils
+import numpy as np
+
+actor, worker, package = sys.argv[1:4]
+os.environ["AVATAR_WORKER"] = worker
+sys.path.insert(0, str(Path(package).parent))
+addon = importlib.import_module(Path(package).name)
+pose, session = (importlib.import_module(f"{addon.__name__}.{name}") for name in ("pose", "session"))
+bpy.ops.wm.read_factory_settings(use_empty=True)
+addon.register()
+
+SPINES = {
+    "mixamo": ("Hips", "Spine", "Spine1", "Spine2", "Neck", "Head"),
+    "rigify": ("spine", *(f"spine.00{i}" for i in range(1, 7))),
+}
+LIMBS = {
+    "mixamo": (
+        "mixamorig:{}{}",
+        ("Left", "Right"),
+        ("Shoulder", "Arm", "ForeArm", "Hand", "UpLeg", "Leg", "Foot", "ToeBase"),
+    ),
+    "rigify": ("DEF-{1}.{0}", "LR", ("shoulder", "upper_arm", "forearm", "hand", "thigh", "shin", "foot", "toe")),
+}
+JOINTS = ("collar", "shoulder", "elbow", "wrist", "hip", "knee", "ankle", "foot")
+DROP = math.radians(40)  # of the arms at rest, below the body's own
+
+
+def character(maker: str, rest: dict[str, np.ndarray]) -> bpy.types.Object:
+    """Somebody of 1.3 times the body's size, arms lower at rest, bones of any roll, looking along -y, in cm."""
+    data = bpy.data.armatures.new(maker)
+    made = bpy.data.objects.new(maker, data)
+    bpy.context.scene.collection.objects.link(made)
+    bpy.context.view_layer.objects.active = made
+    bpy.ops.object.mode_set(mode="EDIT")
+
+    def bone(name: str, at: np.ndarray, parent: str | None, along: np.ndarray) -> str:
+        edit = data.edit_bones.new(name)
+        edit.head, edit.tail = 130 * blender(at), 130 * blender(at + 0.08 * along / np.linalg.norm(along))
+        edit.roll = len(name) % 7
+        edit.parent = data.edit_bones[parent] if parent else None
+        return name
+
+    prefix = "mixamorig:" if maker == "mixamo" else "DEF-"
+    trunk = SPINES[maker]
+    heights = np.linspace(0, 1, len(trunk))
+    above = None
+    places = []
+    for name, height in zip(trunk, heights):
+        at = (1 - height) * rest["pelvis"] + height * rest["head"]
+        above = bone(prefix + name, at, above, np.array([0, 1, 0.1]))
+        places.append(above)
+    form, sides, names = LIMBS[maker]
+    for word, side, sign in zip(("left", "right"), sides, (1, -1)):
+        last = None
+        for joint, name in zip(JOINTS, names):
+            at = rest[f"{word}_{joint}"].copy()
+            if joint in ("elbow", "wrist"):
+                pivot = rest[f"{word}_shoulder"]
+                at = pivot + turn_z(-sign * DROP) @ (at - pivot)
+            parent = places[-3] if joint == "collar" else places[0] if joint == "hip" else last
+            last = bone(form.format(side, name), at, parent, np.array([sign, -0.5, 0.2]))
+    bpy.ops.object.mode_set(mode="OBJECT")
+    made.scale = (0.01, 0.01, 0.01)
+    return made
+
+
+def blender(point: np.ndarray) -> np.ndarray:
+    return np.array([point[0], -point[2], point[1]])
+
+
+def turn_z(angle: float) -> np.ndarray:
+    return np.array(mathutils.Matrix.Rotation(angle, 3, "Z"))
+
+
+def controls(made: bpy.types.Object) -> tuple[dict, float]:
+    bpy.context.view_layer.update()
+    seen = pose.read_controls(made, None, schema, bpy.context.evaluated_depsgraph_get())
+    return seen.controls, seen.scale
+
+
+schema = session.current.actor(Path(actor)).schema
+header, arrays = session.current.body(Path(actor))
+rest = dict(zip(schema["joints"], arrays["joints"].astype(float)))
+report: dict[str, dict] = {}
+for maker in SPINES:
+    made = character(maker, rest)
+    with bpy.context.temp_override(object=made, active_object=made):
+        said = bpy.ops.avatar.drive_armature(filepath=actor)
+    found = {"said": sorted(said), "bones": json.loads(made.avatar.joint_map)["bones"]}
+    found["rest"], found["scale"] = controls(made)
+    form, sides, names = LIMBS[maker]
+    generator = np.random.default_rng(5)
+    for bone in made.pose.bones:
+        bone.rotation_mode = "QUATERNION"
+        bone.rotation_quaternion = (
+            mathutils.Vector(generator.normal(0, 0.2, 3)).length
+            and mathutils.Euler(generator.normal(0, 0.3, 3)).to_quaternion()
+        )
+    made.location, made.rotation_euler = (0.5, -1, 0.2), (0, 0, 0.7)
+    found["posed"], _ = controls(made)
+    world = made.matrix_world
+    heads = {
+        f"{word}_{joint}": world @ made.pose.bones[form.format(side, name)].head
+        for word, side in zip(("left", "right"), sides)
+        for joint, name in zip(JOINTS, names)
+    }
+    found["heads"] = {joint: [head.x, head.z, -head.y] for joint, head in heads.items()}  # avatar_core's world
+    report[maker] = found
+
+bare = bpy.data.objects.new("bare", bpy.data.armatures.new("bare"))
+bpy.context.scene.collection.objects.link(bare)
+try:
+    with bpy.context.temp_override(object=bare, active_object=bare):
+        bpy.ops.avatar.drive_armature(filepath=actor)
+except RuntimeError as error:
+    report["refused"] = str(error)
+session.current.close()
+print("REPORT " + json.dumps(report), flush=True)
+os._exit(0)
