@@ -22,6 +22,8 @@ from avatar_core.data.people.capture import Joints, PeopleCapture, Recording, wr
 from avatar_core.data.people.views import ViewReader
 from avatar_core.methods.human_view_synthesis.augmentation import AdaptiveAugmentation, hue_turn
 from avatar_core.methods.human_view_synthesis.config import Config
+from avatar_core.methods.human_view_synthesis.generator import Generator
+from avatar_core.methods.human_view_synthesis.lessons import Views
 from avatar_core.methods.human_view_synthesis.losses import gradient_penalty, over, pose_error
 from avatar_core.methods.human_view_synthesis.skeleton import HUMAN36M, PANOPTIC
 from avatar_core.methods.human_view_synthesis.training import Student
@@ -333,3 +335,15 @@ def test_joints_that_are_missing_leave_limbs_out(capture: PeopleCapture, tmp_pat
     assert len(trainer.sampler.moments) == FRAMES - 2
     assert np.isfinite(trainer.train_step()["absolute"])
     assert all(bool(torch.isfinite(value).all()) for value in trainer.model.state_dict().values())
+
+
+def test_limbs_are_not_thinner_than_rays_are_apart(capture: PeopleCapture) -> None:
+    """A small latent image shows every limb, wherever it lies between the pixels; published models are left alone."""
+    view = Views.of([ViewReader(32, 2.4).read(capture.recordings[0], 0, 0)], HUMAN36M.root)
+    shown = []
+    for published in (False, True):
+        generator = Generator(Config(**SMALL, published=published))  # type: ignore[arg-type]
+        limbs, features = len(HUMAN36M.limbs), generator.config.features
+        (image,) = generator.latents(view.poses, torch.ones(1, limbs, features), view.planes(32))
+        shown.append(int((image.alpha > 0.2).sum()))
+    assert shown[0] > 1.7 * shown[1]

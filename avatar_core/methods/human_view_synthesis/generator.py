@@ -36,9 +36,12 @@ class Generator(nn.Module):
     def latents(self, poses: Tensor, appearance: Tensor, planes: Sequence[Tensor]) -> list[GaussianImage]:
         """Of poses [B, J, 3] in the cameras' axes, appearances [B, P, A], and each camera's rays [h, w, 2]."""
         options = self.config.published, self.config.density
+        gaussians = [self.primitives(pose) for pose in poses]
+        if not self.config.published:
+            gaussians = [one.seen_by(plane) for one, plane in zip(gaussians, planes, strict=True)]
         return [
-            latent_image(plane, self.primitives(pose), features, *options)
-            for pose, features, plane in zip(poses, appearance, planes, strict=True)
+            latent_image(plane, one, features, *options)
+            for one, features, plane in zip(gaussians, appearance, planes, strict=True)
         ]
 
     def draw(self, poses: Tensor, appearance: Tensor, planes: Sequence[Tensor]) -> tuple[Tensor, list[GaussianImage]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from .skeleton import Skeleton
+
+_FINEST = 3.0  # pixels
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,12 @@ class Gaussians:
     centres: Tensor
     axes: Tensor
     widths: Tensor
+
+    def seen_by(self, plane: Tensor) -> Gaussians:
+        """The same, none thinner than what rays [H, W, 2] are sure to meet: a Gaussian shows in a quarter of its width,
+        and thinner ones come and go between the pixels of a small latent image."""
+        pixel = (plane[0, 1] - plane[0, 0]).norm() * self.centres[:, 2].nan_to_num().clamp(min=0)
+        return replace(self, widths=torch.maximum(self.widths, _FINEST * pixel.to(self.widths)))
 
 
 class Primitives(nn.Module):
