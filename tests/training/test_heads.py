@@ -13,11 +13,15 @@ import torch
 
 from avatar_core.actor import Actor
 from avatar_core.body.expressions import EXPRESSIONS
+from avatar_core.cuda.composite import accumulate, sample_weights
 from avatar_core.data.capture import CaptureError
 from avatar_core.data.head_capture import HeadCapture, open_capture
 from avatar_core.data.nerf_blendshape import Box
 from avatar_core.errors import AvatarError
+from avatar_core.methods.nerf_blendshape.fast.model import STEP
+from avatar_core.methods.nerf_blendshape.head import PlacedHead
 from avatar_core.methods.nerf_blendshape.patches import SIDE, in_box, patch
+from avatar_core.quality import QUALITIES
 from avatar_core.shots import capture_shot, rest_shot
 from training.evaluate import evaluate, rendered_pair
 from training.options import TrainOptions
@@ -70,6 +74,28 @@ def test_fast_configuration_learns_expressions(trained: Actor) -> None:
     shut = replace(capture.frames[opened].controls, expression=np.zeros(len(EXPRESSIONS), np.float32))
     still = trained.render(shut, capture.cameras[0].camera, "preview")
     assert np.abs(still.mask - rendered.alpha).max() > 0.1
+
+
+def test_a_picture_is_what_all_samples_add_up_to(trained: Actor) -> None:
+    """Though opaque rays leave, and samples of little weight are not asked for their colour."""
+    capture, model = HeadCapture.open(FIXTURE), trained._model
+    controls, quality = capture.frames[3].controls, QUALITIES["preview"]
+    assert controls.head is not None
+    with torch.no_grad():
+        table = model.mixed(controls.expression)
+        origins, directions, _ = model.field_rays(PlacedHead(controls.head), capture.cameras[0].camera)
+        found = model.shade(origins, directions, table, quality, lambda: None)
+        samples = model.grid().sample(origins, directions, quality.step * STEP * model.config.scale)
+        ray = samples.ray
+        points = origins[ray] + samples.distance[:, None] * directions[ray]
+        density, colour = model.field(points, directions[ray], table)
+        weight = sample_weights(density * samples.step, ray)
+        coverage = accumulate(weight, None, ray, len(origins))
+    assert coverage.max() > 0.95
+    torch.testing.assert_close(found.coverage, coverage, atol=0.02, rtol=0)
+    wanted = accumulate(weight, colour, ray, len(origins))
+    torch.testing.assert_close(found.colour, wanted, atol=0.06, rtol=0)
+    assert (found.colour - wanted).abs().mean() < 2e-3
 
 
 def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ _TAUGHT = 1e-4  # weight below which a sample's colour does not count
 _LEARNT = 1e-3  # light below which a sample learns nothing
 _CHUNK = 8192  # points whose activations fit the cache
 _WAVE = 4  # samples of a ray between two looks at which rays are still open
-_STEP = 0.5  # of a body's steps, which a quality states
+STEP = 0.5  # of a body's steps, which a quality states
 _MASK, _SPREAD = 0.5, 0.02  # weights of the losses
 _LATE = 0.4  # share of the training after which features of squares are compared: once there is something to see
 
@@ -80,7 +80,7 @@ class Model(HeadModel):
         rays = len(origins)
         light, colours, depth = origins.new_zeros(rays, 2), origins.new_zeros(rays, 4), origins.new_zeros(rays)
         harmonics = spherical_harmonics(directions)
-        samples = self.grid().sample(origins, directions, quality.step * _STEP * self.config.scale)
+        samples = self.grid().sample(origins, directions, quality.step * STEP * self.config.scale)
         following, end = samples.start[:-1].clone(), samples.start[1:]  # each ray's next sample
         opaque = -float(np.log(quality.stop))
         while (live := torch.nonzero((following < end) & (depth < opaque)).squeeze(1)).numel():
@@ -167,8 +167,9 @@ class Model(HeadModel):
         rgb = accumulate(weight[seen], colour, ray[seen], len(origins))
         coverage = accumulate(weight, None, ray, len(origins))
         distance = samples.distance[lit] / config.bound
-        middle = accumulate(weight, distance[:, None], ray, len(origins))[:, 0] / coverage.clamp(min=1e-6)
-        spread = (weight * (distance - middle.detach()[ray]).square()).sum() / len(origins)
+        middle = accumulate(weight.detach(), distance[:, None], ray, len(origins))[:, 0]
+        middle = middle / coverage.detach().clamp(min=1e-6)
+        spread = (weight * (distance - middle[ray]).square()).sum() / len(origins)
         column, row = torch.as_tensor(np.floor(batch.pixels.mean(1)).astype(np.int64)).unbind(1)
         rgb, coverage = rgb.view(count, per_pixel, 3).mean(1), coverage.view(count, per_pixel).mean(1)
         return rgb + (1 - coverage[:, None]) * self._background[row, column], coverage, spread
