@@ -13,6 +13,7 @@ from tqdm import tqdm
 from avatar_core.actor import QUALITIES, Actor
 from avatar_core.data.capture import Capture
 from avatar_core.data.head_capture import open_capture
+from avatar_core.device import choose
 from avatar_core.errors import AvatarError
 from avatar_core.frame import Frame, linear_to_srgb, srgb_to_linear, write_image
 from avatar_core.methods.neural_actor.paper.training import Lessons
@@ -50,7 +51,7 @@ def evaluate(
     save: Path | None = None,
 ) -> Evaluation:
     """Renders at most `pictures` of each set, evenly spread. save: the folder where each set's captured and rendered
-    pictures go. Raises AvatarError when nothing is held out."""
+    pictures go. There are no sets where nothing is held out."""
     held_out = [i for i, camera in enumerate(capture.cameras) if camera.split == "test"]
     cameras = held_out or list(range(len(capture.cameras)))
     sets: dict[str, dict[str, float]] = {}
@@ -65,16 +66,15 @@ def evaluate(
             rows += _measure(truth, rendered, lpips)
         if rows:
             sets[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} | {"pictures": len(rows)}
-    if not sets:
-        raise AvatarError(f"{capture.folder} holds nothing out; give some cameras or frames the split 'test'")
-    if actor.textured:
+    if sets and actor.textured:
         sets |= texture_set(actor, capture)
     return Evaluation(sets)
 
 
 def texture_set(actor: Actor, capture: Capture) -> dict[str, dict[str, float]]:
-    """'novel_pose_texture', where held-out frames have maps (imported, or of 'avatar textures --held-out'): PSNR of the actor's maps
-    against them, over texels that were seen, and that of the training maps' mean, which no pose changes."""
+    """'novel_pose_texture', where held-out frames have maps (imported, or of 'avatar textures --held-out'): PSNR of the
+    actor's maps against them, over texels that were seen, and that of the training maps' mean, which no pose changes.
+    """
     held, known = (
         [i for i, f in enumerate(capture.frames) if f.split == split and capture.map_path("textures", i).exists()]
         for split in ("test", "train")
@@ -107,6 +107,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("capture", type=Path, help="folder of the capture")
     parser.add_argument("--pictures", type=int, default=24, help="pictures of each held-out set (default 24)")
     parser.add_argument("--quality", choices=QUALITIES, default="final")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, … (default cpu)")
     parser.add_argument("--lpips", type=Path, metavar="FILE", help="weights of LPIPS, to measure that as well")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="also write the captured and rendered pictures")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -116,8 +117,10 @@ def run(arguments: Namespace) -> int:
     if arguments.pictures < 1:
         raise AvatarError(f"--pictures must be at least 1, got {arguments.pictures}")
     lpips = None if arguments.lpips is None else LPIPS(arguments.lpips)
-    actor, capture = Actor.load(arguments.actor), open_capture(arguments.capture)
+    actor, capture = Actor.load(arguments.actor, choose(arguments.device)), open_capture(arguments.capture)
     result = evaluate(actor, capture, arguments.pictures, arguments.quality, lpips, arguments.save).summary()
+    if not result:
+        raise AvatarError(f"{arguments.capture} holds nothing out; give some cameras or frames the split 'test'")
     for name, row in result.items():
         print(f"{name}: " + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     if arguments.json is not None:

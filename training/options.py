@@ -48,12 +48,14 @@ class TrainOptions:
     """times the learning rates of the method; more than 1 suits runs that are much shorter than published ones"""
     final_rate: float = 0.03
     """share of the learning rate that is left at the end"""
+    device: str = "cpu"
+    """cpu, cuda, or auto: a GPU where there is one"""
     seed: int = 1
     log_every: int = 50
     checkpoint_every: int = 500
     picture_every: int = 1000
     evaluate_pictures: int = 24
-    """pictures of each held-out set that the final evaluation renders"""
+    """pictures of each held-out set that the final evaluation renders, 0 for no evaluation"""
     test_start: int = 0
     """of a tracked head: the first frame that is held out, which may count from the end; 0: the last 500 or tenth"""
     licence: str = "unknown"
@@ -72,6 +74,8 @@ def read_train_options(path: Path) -> TrainOptions:
         raise ConfigError(f"{path}: option 'recolour' must be from 0 to 1")
     if not 0 < options.perceptual_weight < math.inf:
         raise ConfigError(f"{path}: option 'perceptual_weight' must be positive")
+    if options.evaluate_pictures < 0:
+        raise ConfigError(f"{path}: option 'evaluate_pictures' must not be negative")
     if not options.minutes > 0:
         raise ConfigError(f"{path}: option 'minutes' must be positive")
     return options

@@ -20,6 +20,7 @@ from avatar_core.config import ConfigError, read_options
 from avatar_core.cuda.sparse_adam import SparseAdam
 from avatar_core.data.capture import Capture
 from avatar_core.data.head_capture import open_capture
+from avatar_core.device import choose
 from avatar_core.errors import AvatarError
 from avatar_core.methods import load_method
 from avatar_core.methods.base import TrainableModel, Trainee
@@ -42,6 +43,7 @@ class Trainer:
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
         self.folder = Path(options.output)
+        self.device = choose(options.device)
         torch.manual_seed(options.seed)
         self._open()
         groups = self.model.parameter_groups()
@@ -49,7 +51,7 @@ class Trainer:
         if options.refine_poses:
             if not getattr(self.model, "takes_corrections", False):
                 raise ConfigError(f"the method '{options.method}' cannot refine poses; leave 'refine_poses' out")
-            self.refinement = PoseRefinement(self.sampler.frames, len(self.capture.body.joint_names))
+            self.refinement = PoseRefinement(self.sampler.frames, len(self.capture.body.joint_names)).to(self.device)
             groups.append({"params": list(self.refinement.parameters()), "lr": RATE})
         self.perceptual = self._perceptual()
         self.optimizers = _optimizers(groups)
@@ -150,7 +152,7 @@ class Trainer:
             raise ConfigError(f"the method '{self.options.method}' has no perceptual loss; leave 'perceptual' out")
         if self.options.pixels < SMALLEST**2:
             raise ConfigError(f"'perceptual' needs 'pixels' of at least {SMALLEST**2}, got {self.options.pixels}")
-        loss, weight = PerceptualLoss(Path(self.options.perceptual)), self.options.perceptual_weight
+        loss, weight = PerceptualLoss(Path(self.options.perceptual)).to(self.device), self.options.perceptual_weight
         return lambda rendered, captured: weight * loss(rendered, captured)
 
     def _picture(self) -> np.ndarray:
@@ -183,7 +185,7 @@ class Trainer:
         if not self.checkpoint.exists():
             return
         try:
-            state = torch.load(self.checkpoint, weights_only=True)
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             same = json.loads(state["options"]) == self._identity()
         except Exception as error:  # torch raises many kinds for a damaged file
             raise AvatarError(f"{self.checkpoint} is damaged; delete it to start again") from error
@@ -198,7 +200,7 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """The options that a run cannot change half-way."""
-        free = {"log_every", "checkpoint_every", "picture_every", "output", "evaluate_pictures", "licence"}
+        free = {"device", "log_every", "checkpoint_every", "picture_every", "output", "evaluate_pictures", "licence"}
         return {name: value for name, value in asdict(self.options).items() if name not in free}
 
     def actor(self, metrics: dict[str, Any]) -> Actor:

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..actor import QUALITIES, Actor
+from ..device import choose
 from ..errors import AvatarError
 from ..frame import Frame, write_exr, write_image, write_png
 from ..shots import Shot, camera_path, capture_shot, motion_shot, read_shot, rest_shot
@@ -57,11 +58,11 @@ def add_shot_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--cameras", type=Path, help="a camera a frame: poses in a .txt file or a folder of them")
     parser.add_argument("--frames", type=frame_range, help="A-B or A, counted from 1; the default is all")
     parser.add_argument("--resolution", type=resolution, default=(512, 512), help="WxH when there is no shot")
-    parser.add_argument("--device", default="cpu", help="torch device (default cpu)")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, … (default cpu)")
 
 
 def run(arguments: Namespace) -> int:
-    actor = Actor.load(arguments.actor, arguments.device)
+    actor = Actor.load(arguments.actor, choose(arguments.device))
     shot = read_shot_arguments(arguments, actor)
     first, last = chosen_frames(arguments, shot)
     try:

@@ -7,6 +7,7 @@ import platform
 import sys
 from typing import Any
 
+from ..errors import AvatarError
 from .actors import RequestError
 
 
@@ -24,14 +25,13 @@ def describe(device: str) -> dict[str, Any]:
 
 def choose(device: str) -> str:
     """`auto` to a device that is here; raises RequestError for one that is not."""
-    torch = _torch()
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+    _torch()  # says what to install where it is missing
+    from .. import device as devices
+
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise RequestError(f"the device '{device}' cannot be used: {str(error).splitlines()[0]}") from None
-    return device
+        return devices.choose(device)
+    except AvatarError as error:
+        raise RequestError(str(error)) from None
 
 
 def vram(device: str) -> list[int] | None:

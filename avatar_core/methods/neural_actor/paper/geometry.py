@@ -84,7 +84,7 @@ class PosedMesh:
         posed = _transform(_blend(weights, transforms), vertices)
         if rest is None:
             rest = torch.eye(4).to(transforms).expand_as(transforms)
-        bvh = TriangleBVH(posed.detach().float(), faces)
+        bvh = TriangleBVH(posed.detach().float().cpu(), faces.cpu())  # its tree is built there
         return cls(posed, faces, face_uv, weights, transforms, rest, bvh, offsets, pseudo_normals)
 
     def locate(self, points: Tensor, published: bool = False) -> SurfacePoints:
@@ -124,7 +124,7 @@ class PosedMesh:
             far2, where = far2.view_as(around), where.view(*around.shape, 3)
             tied = far2 <= far2.amin(1, keepdim=True) * (1 + _NOISE * torch.finfo(far2.dtype).eps)
             first = torch.where(tied, around, len(self.faces)).argmin(1)
-            row = torch.arange(len(part))
+            row = torch.arange(len(part), device=part.device)
             face[part], distance2[part], bary[part] = around[row, first], far2[row, first], where[row, first]
         return face, distance2, bary
 
@@ -137,7 +137,7 @@ class PosedMesh:
         """The faces around each vertex [V, K], in order, the last one repeated; vertices of no face get face 0."""
         corner, place_of = self.faces.reshape(-1).sort(stable=True)
         counts = torch.bincount(corner, minlength=len(self.vertices))
-        place = torch.arange(int(counts.amax()))[None].minimum((counts - 1).clamp(min=0)[:, None])
+        place = torch.arange(int(counts.amax()), device=counts.device)[None].minimum((counts - 1).clamp(min=0)[:, None])
         starts = (counts.cumsum(0) - counts)[:, None]
         return (place_of // 3)[(starts + place).clamp(max=len(place_of) - 1)]
 

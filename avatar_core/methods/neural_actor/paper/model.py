@@ -79,14 +79,14 @@ class Model(nn.Module):
     ) -> Frame:
         with torch.inference_mode():
             picture, watch = self._textured(controls), Watch(cancel, progress)
-            world = picture.vertices.numpy()
+            world = picture.vertices.numpy(force=True)
             return render_tiles(
                 camera, quality, lambda part: picture.tile(part, quality, watch), _TILE, world, self.config.reach, watch
             )
 
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            return self._picture(controls).vertices.numpy(), self.body.faces
+            return self._picture(controls).vertices.numpy(force=True), self.body.faces
 
     def surface(self, controls: Controls, detail: int) -> Mesh:
         """The posed surface, coloured; `detail` cells a centimetre. Raises AvatarError."""
@@ -95,7 +95,7 @@ class Model(nn.Module):
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         """Starts from the maps of the training frames; raises CaptureError for a frame without one."""
-        self._lessons = Lessons(capture, frames, self.config.texture_size)
+        self._lessons = Lessons(capture, frames, self.config.texture_size, self.rest.device)
         if isinstance(self.textures, TexturePredictor):
             self.textures.mean.data.copy_(self._lessons.mean().permute(2, 0, 1))
             return
@@ -131,11 +131,13 @@ class Model(nn.Module):
 
     def texture_image(self, controls: Controls) -> np.ndarray:
         with torch.inference_mode(), one_thread():
-            return self.paint(self._picture(controls), controls).clamp(0, 1).numpy()
+            return self.paint(self._picture(controls), controls).clamp(0, 1).numpy(force=True)
 
     def paint(self, picture: Picture, controls: Controls) -> Tensor:
         """The texture map of a pose, [S, S, 3] display sRGB."""
-        return self.textures(torch.as_tensor(controls.pose), picture.normals @ picture.rotation.T)
+        return self.textures(
+            torch.as_tensor(controls.pose, device=picture.device), picture.normals @ picture.rotation.T
+        )
 
     def _picture_for(self, batch: RayBatch) -> Picture:
         if batch.correction is not None:

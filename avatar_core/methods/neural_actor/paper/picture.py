@@ -48,22 +48,24 @@ class Picture:
         correction: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.renderer, self.config, self.reach = renderer, config, config.reach
-        pose, transl = torch.as_tensor(controls.pose), torch.as_tensor(controls.transl)
+        self.device = rest.device
+        faces, uv, face_uv = (self._here(array) for array in (body.faces, body.uv, body.face_uv))
+        pose, transl = self._here(controls.pose), self._here(controls.transl)
         if correction is not None:
             pose, transl = pose + correction[0], transl + correction[1]
-        joints = torch.as_tensor(body.joints(controls.betas))
-        shaped = torch.as_tensor(body.shaped(controls.betas, controls.expression))
+        joints = self._here(body.joints(controls.betas))
+        shaped = self._here(body.shaped(controls.betas, controls.expression))
         turn = axis_angle_to_matrix(pose[0])
         self.rotation = turn.T
         self.translation = (joints[0] + transl - turn @ joints[0])[None]  # the root turns about the pelvis
-        still = torch.cat([torch.zeros(1, 3), pose[1:]])
+        still = torch.cat([torch.zeros_like(pose[:1]), pose[1:]])
         transforms = relative_transforms(still, joints, body.parents)
-        offsets = torch.as_tensor(body.vertices) - shaped
+        offsets = self._here(body.vertices) - shaped
         self.mesh = PosedMesh.pose(
             shaped,
-            torch.as_tensor(body.faces).long(),
-            torch.as_tensor(body.uv)[torch.as_tensor(body.face_uv).long()],
-            torch.as_tensor(body.weights),
+            faces.long(),
+            uv[face_uv.long()],
+            self._here(body.weights),
             transforms,
             rest,
             offsets if bool(offsets.any()) else None,
@@ -74,6 +76,9 @@ class Picture:
         )
         self.vertices = to_world(self.mesh.vertices, *self._turn)
         self.normals = vertex_normals(self.vertices.detach(), self.mesh.faces)
+
+    def _here(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, device=self.device)
 
     @property
     def _turn(self) -> tuple[Tensor, Tensor]:
@@ -121,11 +126,11 @@ class Picture:
 
         grid = self._shell.grid
         mesh = isosurface.extract(density, colour, grid, max(1, round(detail * grid.voxel / 0.01)))
-        return replace(mesh, vertices=to_world(torch.as_tensor(mesh.vertices), *self._turn).numpy())
+        return replace(mesh, vertices=to_world(self._here(mesh.vertices), *self._turn).numpy(force=True))
 
     def tile(self, camera: Camera, quality: Quality, watch: Watch) -> dict[str, np.ndarray]:
         """The planes of Frame, a row a pixel."""
-        origins, directions = (torch.as_tensor(array) for array in camera.rays())
+        origins, directions = (self._here(array) for array in camera.rays())
         hit, near, far = near_far(origins, directions, self.vertices, self.joints, self.reach)
         watch.check()
         count = len(origins)
@@ -145,16 +150,20 @@ class Picture:
             pixels, _ = self.march(origins[hits], directions[hits], near[hits], far[hits], check=watch.check)
         alpha = (1 - pixels.missed).clamp(0, 1)
         seen = alpha > _VISIBLE
-        hits, alpha = hits[seen], alpha[seen, None]
-        straight = ((pixels.colour[seen] - pixels.missed[seen, None]) / alpha + 1) / 2  # white is taken out
-        linear = srgb_to_linear(straight.clamp(0, 1).numpy()) * alpha.numpy()
-        distance = (pixels.distance[seen] - EMPTY * pixels.missed[seen]) / alpha[:, 0]
+        hits, alpha = hits[seen], alpha[seen]
+        straight = ((pixels.colour[seen] - pixels.missed[seen, None]) / alpha[:, None] + 1) / 2  # white is taken out
+        distance = (pixels.distance[seen] - EMPTY * pixels.missed[seen]) / alpha
         along = directions[hits]
-        places = origins[hits] + distance[:, None] * along
-        at = self.mesh.locate(to_frame(places, *self._turn))
+        at = self.mesh.locate(to_frame(origins[hits] + distance[:, None] * along, *self._turn))
         corners = self.normals[self.mesh.faces[at.face]]
-        planes["rgba"][hits] = np.concatenate([linear, alpha.numpy()], 1)
-        planes["depth"][hits] = (distance * (along @ torch.as_tensor(camera.forward, dtype=torch.float32))).numpy()
-        planes["normal"][hits] = normalize((at.bary[..., None] * corners).sum(1), dim=1).numpy()
-        planes["mask"][hits] = alpha[:, 0].numpy()
+        found = {
+            "depth": distance * (along @ self._here(camera.forward.astype(np.float32))),
+            "normal": normalize((at.bary[..., None] * corners).sum(1), dim=1),
+            "mask": alpha,
+        }
+        where, mask = hits.numpy(force=True), alpha.numpy(force=True)[:, None]
+        linear = srgb_to_linear(straight.clamp(0, 1).numpy(force=True)) * mask
+        planes["rgba"][where] = np.concatenate([linear, mask], 1)
+        for name, plane in found.items():
+            planes[name][where] = plane.numpy(force=True)
         return planes

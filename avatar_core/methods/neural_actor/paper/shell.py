@@ -9,7 +9,6 @@ seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from scipy.ndimage import binary_fill_holes
@@ -32,8 +31,9 @@ class Shell:
 
     def __init__(self, mesh: PosedMesh, reach: float) -> None:
         self.mesh, self.reach = mesh, reach
-        hollow = OccupancyGrid.near(mesh.bvh, reach, _VOXEL)
-        self.grid = replace(hollow, fine=torch.as_tensor(binary_fill_holes(hollow.fine.numpy())))
+        hollow, device = OccupancyGrid.near(mesh.bvh, reach, _VOXEL), mesh.vertices.device
+        full = torch.as_tensor(binary_fill_holes(hollow.fine.numpy()), device=device)
+        self.grid = OccupancyGrid(full, hollow.origin.to(device), hollow.voxel)
 
     def march(
         self,
@@ -48,7 +48,7 @@ class Shell:
         passes counts as full."""
         origins, along = rays
         count = len(directions)
-        sums, thickness = torch.zeros(count, 5), torch.zeros(count)
+        sums, thickness = along.new_zeros(count, 5), along.new_zeros(count)
         samples = self.grid.sample(origins, along, quality.step)
         for part in waves(samples, thickness, quality.stop):
             check()

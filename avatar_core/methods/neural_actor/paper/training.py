@@ -22,6 +22,7 @@ TEXTURE = 5.0
 PAINTED = 0.5  # share of pictures that are rendered with the predicted map, as all are after training
 JOINT = 0.6  # share of the training after which pictures teach the predictor too
 _SHARP = 0.11  # of the alpha term
+CPU = torch.device("cpu")
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Lessons:
     capture: Capture
     frames: Sequence[int]
     size: int
+    device: torch.device = CPU
     _maps: dict[Path, np.ndarray] = field(default_factory=dict)
 
     def texture(self, frame: int) -> Tensor:
@@ -43,11 +45,11 @@ class Lessons:
     def confidence(self, frame: int) -> Tensor:
         """[size, size] in [0, 1]: how frontally the texels were seen; 1 for maps that came without."""
         path = self.capture.map_path("confidence", frame)
-        return self._map(path)[..., 0] if path.exists() else torch.ones(self.size, self.size)
+        return self._map(path)[..., 0] if path.exists() else torch.ones(self.size, self.size, device=self.device)
 
     def mean(self) -> Tensor:
         """[size, size, 3]: the mean map, weighted by confidence."""
-        total, weight = torch.zeros(self.size, self.size, 3), torch.zeros(self.size, self.size, 1)
+        total, weight = (torch.zeros(self.size, self.size, width, device=self.device) for width in (3, 1))
         for frame in self.frames:
             share = self.confidence(frame)[..., None] + 1e-3  # never seen: the mean of what was filled in
             total, weight = total + share * self.texture(frame), weight + share
@@ -56,7 +58,7 @@ class Lessons:
     def _map(self, path: Path) -> Tensor:
         if path not in self._maps:
             self._maps[path] = self.capture.map(path, self.size)
-        return torch.tensor(self._maps[path]).float() / 255
+        return torch.tensor(self._maps[path], device=self.device).float() / 255
 
 
 def losses(picture: Picture, batch: RayBatch) -> dict[str, Tensor]:
@@ -66,18 +68,19 @@ def losses(picture: Picture, batch: RayBatch) -> dict[str, Tensor]:
     of values in [-1, 1]). 'alpha' pushes rays to be full or empty, 'mask' keeps the silhouette, 'deformation' keeps
     offsets small; the released code has none of the three.
     """
-    origins, directions = (torch.as_tensor(array) for array in batch.camera.rays(batch.pixels.reshape(-1, 2)))
+    origins, directions = (
+        torch.as_tensor(array, device=picture.device) for array in batch.camera.rays(batch.pixels.reshape(-1, 2))
+    )
     hit, near, far = near_far(origins, directions, picture.vertices, picture.joints, picture.reach)
     count, subpixels = batch.pixels.shape[:2]
-    rgb, missed = torch.ones(len(origins), 3), torch.ones(len(origins))
-    offset = torch.zeros(1, 3)
+    rgb, missed, offset = torch.ones_like(origins), torch.ones_like(origins[:, 0]), origins.new_zeros(1, 3)
     hits = torch.nonzero(hit).squeeze(1)
     if hits.numel():
-        noise = torch.rand(len(hits), SAMPLES).clamp(0.001, 0.999)
+        noise = torch.rand(len(hits), SAMPLES, device=hits.device).clamp(0.001, 0.999)
         pixels, offset = picture.march(origins[hits], directions[hits], near[hits], far[hits], noise)
         rgb, missed = rgb.index_put((hits,), pixels.colour), missed.index_put((hits,), pixels.missed)
     rgb, missed = rgb.view(count, subpixels, 3).mean(1), missed.view(count, subpixels).mean(1)
-    target = torch.as_tensor(batch.rgba)
+    target = torch.as_tensor(batch.rgba, device=picture.device)
     over_white = target[:, :3] * target[:, 3:] + 1 - target[:, 3:]
     rgb = (rgb + 1) / 2
     terms = {
