@@ -134,7 +134,7 @@ class Trainer:
         method = load_method(self.options.method)
         kind = getattr(method, "TrainingConfig", method.Config)
         config = read_options(kind, self.options.config, "the method's config")
-        self.model = getattr(method, "Trainee", method.Model)(config, self.capture.body)
+        self.model = getattr(method, "Trainee", method.Model)(config, self.capture.body).to(self.device)
         if not isinstance(self.model, TrainableModel | Trainee):
             raise ConfigError(
                 f"the method '{self.options.method}' cannot be trained here; 'avatar import' makes its actors"

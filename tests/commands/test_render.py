@@ -48,6 +48,7 @@ def test_a_shot_gives_the_same_picture_as_the_api(tiny_actor: Path, front_camera
         (["--frames", "9"], "frames 9-9 are not in the shot"),
         (["--shot", "missing.json"], "missing.json"),
         (["--capture", "nowhere"], "nowhere"),
+        (["--device", "gpu9"], "the device 'gpu9' cannot be used"),
     ],
 )
 def test_wrong_words_are_one_sentence(tiny_actor: Path, arguments: list[str], words: str) -> None:

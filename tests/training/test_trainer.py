@@ -139,6 +139,7 @@ def test_a_run_with_other_options_is_not_continued(capture: Capture, tmp_path: P
         ({"config": {"hiden": 3}}, "did you mean 'hidden'"),
         ({"capture": "/nowhere"}, "/nowhere"),
         ({"method": "telepathy"}, "unknown method"),
+        ({"device": "gpu9"}, "the device 'gpu9' cannot be used"),
         ({"method": "neural_actor_paper", "config": {}}, "make it with: avatar textures"),
     ],
 )
@@ -152,6 +153,12 @@ def test_wrong_options_are_named(capture: Capture, tmp_path: Path, changes: dict
     )
     assert done.returncode == 2, done.stderr
     assert words in done.stderr and done.stderr.startswith("error: ")
+
+
+def test_a_run_that_measures_nothing_leaves_its_actor(capture: Capture, tmp_path: Path) -> None:
+    path = Trainer(read_train_options(config(capture, tmp_path, steps=1, evaluate_pictures=0))).run()
+    actor = Actor.load(path)
+    assert actor.metadata["provenance"]["metrics"] == {} and actor.preview is not None
 
 
 def test_squares_are_compared_by_features(capture: Capture, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ class Gutter:
         """[C, H, W] with v = 0 in the first row."""
         size = features.shape[1], features.shape[2]
         if size not in self._nearest:
-            self._nearest[size] = self._source(*size).to(features.device)
+            with torch.inference_mode(False):  # it outlives this call, and may be needed for gradients then
+                self._nearest[size] = self._source(*size).to(features.device)
         return features.flatten(1)[:, self._nearest[size]].view_as(features)
 
     def lookup(self, filled: Tensor, uv: Tensor) -> Tensor:
