@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class ImplicitNetwork(nn.Module):
         encoded = encode(points, self.frequencies)
         hidden = torch.cat([encoded, *(one.expand(len(points), -1) for one in conditions)], 1)
         for number in range(self.depth):
-            hidden = functional.softplus(getattr(self, f"lin{number}")(hidden), _SHARPNESS)
+            hidden = _softplus(getattr(self, f"lin{number}")(hidden))
             if number + 1 == self.skip:
                 features, hidden = hidden, torch.cat([hidden, encoded], 1) / math.sqrt(2)
             else:
@@ -83,6 +83,27 @@ class ImplicitNetwork(nn.Module):
                 elif number == self.skip:
                     layer.weight_v[:, 3 - encoded :] = 0
             layer.weight_g.copy_(layer.weight_v.norm(dim=1, keepdim=True))
+
+
+class _Softplus(torch.autograd.Function):
+    """log(1 + exp(100 x)) / 100 = max(x, 0) + log(1 + exp(-100 |x|)) / 100: exp and log are vectorised, PyTorch's own
+    softplus is not, and took three quarters of these networks' time."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.abs().mul_(-_SHARPNESS).exp_().add_(1).log_().div_(_SHARPNESS).add_(x.clamp(min=0))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0] * torch.sigmoid(_SHARPNESS * ctx.saved_tensors[0])
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return cast(Tensor, _Softplus.apply(x)) if torch.is_grad_enabled() else _Softplus.forward(x)
 
 
 def encode(points: Tensor, frequencies: int) -> Tensor:
