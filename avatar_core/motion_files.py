@@ -1,7 +1,8 @@
 """Motions that others recorded: SMPL poses as AMASS, AIST++ and EasyMocap store them.
 
 *.npz of AMASS: poses [T, 66 or more], trans [T, 3] metres, z up. *.pkl of AIST++: smpl_poses [T, 72], smpl_trans
-[T, 3], which smpl_scaling divides, y up. A folder of EasyMocap's JSON files, one a frame (data/easymocap.py), z up.
+[T, 3], which smpl_scaling divides, y up. A folder of *.npz, one a frame by name, as gDNA's demo has them: pose [72], in
+place, y up. A folder of EasyMocap's JSON files, one a frame (data/easymocap.py), z up.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .data.easymocap import BODY_JOINTS, UPS, Track, read_tracks
 from .errors import AvatarError
 
 _MAX_BYTES = 1 << 30  # of a motion, unpacked
+_MAX_POSE_BYTES = 1 << 20  # of a file with one frame
 _MAX_FRAMES = 1_000_000
 _MAX_RATE = 1000.0
 _AIST_RATE = 60.0
@@ -32,13 +34,16 @@ def read_motion(path: Path, body: Body, up: str | None = None, betas: np.ndarray
     if len(body.joint_names) < BODY_JOINTS:
         raise AvatarError(f"motions are of SMPL's skeleton; this actor has {len(body.joint_names)} joints: use --shot")
     if path.is_dir():
-        tracks, usual = read_tracks(path), "z"
+        poses = sorted(path.glob("*.npz"))
+        tracks, usual = (_poses(path, poses), "y") if poses else (read_tracks(path), "z")
     elif path.suffix == ".pkl":
         tracks, usual = _aist(path), "y"
     elif path.suffix == ".npz":
         tracks, usual = _amass(path), "z"
     else:
-        raise AvatarError(f"{path} is no motion: give a .npz of AMASS, a .pkl of AIST++ or a folder of EasyMocap's")
+        raise AvatarError(
+            f"{path} is no motion: give a .npz of AMASS, a .pkl of AIST++, a folder of EasyMocap's or of gDNA's"
+        )
     world = UPS[up or usual]
     shapes = np.zeros(0) if betas is None else betas
     return [replace(track.turned(world), shapes=shapes).controls(body) for track in tracks]
@@ -61,6 +66,19 @@ def _amass(path: Path) -> list[Track]:
         return _tracks(path, arrays["poses"], arrays["trans"])
     except (BodyFileError, KeyError) as error:
         raise AvatarError(f"{path} is no motion of AMASS: {error}") from error
+
+
+def _poses(folder: Path, files: list[Path]) -> list[Track]:
+    poses = []
+    for file in files[: _MAX_FRAMES + 1]:
+        try:
+            poses.append(read_npz(file, _MAX_POSE_BYTES, {"pose"})["pose"].reshape(-1))
+        except (BodyFileError, KeyError) as error:
+            raise AvatarError(f"{file} holds no 'pose' of one frame: {error}") from error
+    sizes = {len(pose) for pose in poses}
+    if len(sizes) > 1:
+        raise AvatarError(f"{folder}: poses must be of one length, found {', '.join(map(str, sorted(sizes)))} numbers")
+    return _tracks(folder, np.stack(poses), np.zeros((len(poses), 3)))
 
 
 def _aist(path: Path) -> list[Track]:
