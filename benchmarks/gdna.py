@@ -88,7 +88,7 @@ def cases(resolution: int) -> list[Case]:
     )
 
     def whole(x: torch.Tensor) -> torch.Tensor:
-        return published.occupancy(published.neutral(x))[0]
+        return published.occupancy(published.neutral(x))[0][:, 0]
 
     size = f"{POINTS} points from 9 starts"
     return [
