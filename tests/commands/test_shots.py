@@ -92,6 +92,20 @@ def test_what_is_no_motion_is_named(actor: Actor, tmp_path: Path, name: str, wor
         shot(actor, "--motion", str(path))
 
 
+def test_a_folder_of_poses_as_in_gdnas_demo(actor: Actor, tmp_path: Path) -> None:
+    poses = np.random.default_rng(0).normal(0, 0.3, (3, 72))
+    for number, pose in enumerate(poses):
+        np.savez(tmp_path / f"{number:05d}.npz", pose=pose)
+    frames = shot(actor, "--motion", str(tmp_path)).frames
+    np.testing.assert_allclose([frame.pose.ravel()[:66] for frame in frames], poses[:, :66], atol=1e-5)
+    np.savez(tmp_path / "00003.npz", pose=poses[0, :60])
+    with pytest.raises(AvatarError, match="60, 72 numbers"):
+        shot(actor, "--motion", str(tmp_path))
+    np.savez(tmp_path / "00003.npz", betas=poses[0])
+    with pytest.raises(AvatarError, match=r"00003\.npz.*'pose'"):
+        shot(actor, "--motion", str(tmp_path))
+
+
 def test_a_camera_path_from_a_folder_or_a_file(actor: Actor, tmp_path: Path) -> None:
     wanted = NeuralActorFolder.open(PUBLISHED).cameras
     table = tmp_path / "path.txt"
