@@ -63,7 +63,9 @@ class Field(nn.Module):
 
     def fold(self, features: Tensor) -> Tensor:
         """A texture's feature map [texture, H, W] as what `terms` splits: [2 width, H, W]."""
-        weights = torch.cat([self._texture_part(self.deform_in, self.width), self._texture_part(self.colour_in, -1)])
+        start = 2 * self.width
+        colour = self.colour_in.weight[:, start : start + self.texture]
+        weights = torch.cat([self.deform_in.weight[:, self.width :], colour])
         return torch.einsum("oc,chw->ohw", weights, features)
 
     def terms(self, folded: Tensor) -> TextureTerms:
@@ -99,8 +101,3 @@ class Field(nn.Module):
         for hidden in self.colour:
             x = torch.relu(hidden(x))
         return self.colour_out(x)
-
-    def _texture_part(self, layer: nn.Linear, start: int) -> Tensor:
-        """The columns of `layer` that read the texture; -1 for those of the colour."""
-        start = 2 * self.width if start < 0 else start
-        return layer.weight[:, start : start + self.texture]
