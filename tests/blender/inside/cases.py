@@ -423,6 +423,34 @@ def case_relative_path(actor: str) -> None:
     assert _render_error() == ""
 
 
+def case_head_goes_on_a_head_bone(actor: str) -> None:
+    """What it cannot be put on is named, and an object without shape keys simply follows the bone."""
+    shot.build(actor, {**shot.DEFAULTS, "set_up": False, "bare": True})
+    attach, errors = import_module(f"{ADDON}.attach"), import_module(f"{ADDON}.errors")
+    rig = next(found for found in bpy.context.scene.objects if found.avatar.actor_path)
+    cube = bpy.data.objects.new("cube", None)
+    bpy.context.scene.collection.objects.link(cube)
+
+    def refused(head: bpy.types.Object, body: bpy.types.Object) -> str:
+        try:
+            attach.attach(head, body)
+        except errors.SceneError as error:
+            return str(error)
+        return ""
+
+    assert "is no armature" in refused(rig, cube)
+    assert "hangs on 'carrier'" in refused(rig.parent, rig)
+    rig.pose.bones["head"].name = "skull"
+    assert "has no bone named 'head'" in refused(cube, rig)
+    rig.pose.bones["skull"].name = "mixamorig:Head"
+    assert attach.attach(cube, rig) == 0
+    bpy.context.view_layer.update()
+    before = cube.matrix_world.translation.copy()
+    rig.pose.bones["neck"].rotation_quaternion = mathutils.Quaternion((1, 0, 0), 0.5)
+    bpy.context.view_layer.update()
+    assert (cube.matrix_world.translation - before).length > 0.02
+
+
 def case_wrong_rig_is_named(actor: str) -> None:
     shot.build(actor, {**shot.DEFAULTS})
     rig = next(o for o in bpy.context.scene.objects if o.avatar.actor_path)
