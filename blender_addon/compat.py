@@ -171,6 +171,17 @@ def write_passes(render: bpy.types.RenderSettings) -> None:
     render.use_file_extension = True
 
 
+def shutter(scene: bpy.types.Scene) -> tuple[float, float] | None:
+    """When it opens and closes, in frames after the current one; None without motion blur."""
+    render = scene.render
+    if not render.use_motion_blur:
+        return None
+    cycles = getattr(scene, "cycles", None)  # held the position before 4.3
+    position = getattr(render, "motion_blur_position", None) or getattr(cycles, "motion_blur_position", "CENTER")
+    opens = {"START": 0.0, "END": -1.0}.get(str(position), -0.5) * render.motion_blur_shutter
+    return opens, opens + render.motion_blur_shutter
+
+
 def curves(owner: Any, path: str) -> list[Any]:
     """The F-curves of a keyed property of `owner` (object, shape keys), in the order of its components."""
     action = owner.animation_data.action

@@ -13,6 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from .blur import Lens
 from .errors import SceneError
 
 # Columns are where the axes of avatar_core's world lie in Blender's: (x, y, z) -> (x, -z, y).
@@ -48,11 +49,13 @@ def camera_controls(
     render: bpy.types.RenderSettings,
     region: Region,
     scale: float = 1.0,
+    lens: Lens | None = None,
 ) -> dict[str, Any]:
     """`avatar_core.camera.Camera` as a dictionary, from an evaluated camera object.
 
     Includes lens, sensor fit, shift, pixel aspect and the region. scale: of the actor that is rendered; its
-    world is the scene made 1 / scale as large, so the frame's depth must be multiplied by scale.
+    world is the scene made 1 / scale as large, so the frame's depth must be multiplied by scale. lens: the point of
+    the lens that sees, None for its middle.
     Raises SceneError for cameras that are not perspective.
     """
     if camera.type != "CAMERA":
@@ -72,7 +75,13 @@ def camera_controls(
         ),
         np.float64,
     )
-    return view_controls(rigid(np.array(camera.matrix_world, np.float64)), projection, region, scale)
+    pose = rigid(np.array(camera.matrix_world, np.float64))
+    if lens is not None:
+        pose[:3, 3] += pose[:3, :2] @ (lens.x, lens.y)
+        # Sheared, so that what lies in focus stays where it is; the projection's third column meets -z.
+        projection[0, 2] -= projection[0, 0] * lens.x / lens.focus
+        projection[1, 2] -= projection[1, 1] * lens.y / lens.focus
+    return view_controls(pose, projection, region, scale)
 
 
 def view_controls(pose: np.ndarray, projection: np.ndarray, region: Region, scale: float = 1.0) -> dict[str, Any]:

@@ -7,6 +7,7 @@ frame that cannot be rendered is an error of the render, so that `blender -b fil
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import compat, failures, session, shot
+from . import blur, compat, failures, session, shot
+from .blur import Sample
 from .client import WorkerError
 from .coordinates import Region, camera_controls, render_region
 from .errors import SceneError
+from .layers import Picture
 from .pose import read_controls
 from .properties import ENGINE, actor_file, actor_objects, body_mesh, mask_names, owner_scene
 from .shot import Job
@@ -63,10 +66,8 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
         scene = depsgraph.scene.original
         owner = owner_scene(scene)
         region = render_region(owner.render, self.resolution_x, self.resolution_y)
-        jobs = {actor.name: job for actor, job in self._jobs(scene, owner, depsgraph, region)}
+        jobs, picture = self._picture(scene, owner, depsgraph, region)
         empty = np.zeros((region.height, region.width), np.float32)
-        self.update_stats("", ", ".join(f"{job.name}, {job.quality}" for job in jobs.values()))
-        picture = shot.render(list(jobs.values()), region.width, region.height, self.test_break, self.update_progress)
         seen = dict(zip(jobs, picture.masks))
         names = mask_names(scene)
         self._deliver(
@@ -80,11 +81,39 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             },
         )
 
-    def _jobs(
+    def _picture(
         self, scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, region: Region
-    ) -> Iterator[tuple[bpy.types.Object, Job]]:
+    ) -> tuple[list[str], Picture]:
+        """The names of the avatars that are in the frame, and the frame: the mean of its samples."""
         if owner.render.use_multiview:
             raise SceneError("Avatars cannot be rendered in stereo: switch off Output > Stereoscopy.")
+        frame, names = scene.frame_current, list[str]()
+        samples = blur.samples(owner, _camera(scene, owner, depsgraph)) if actor_objects(scene) else [Sample()]
+        mean = blur.Mean(len(samples))
+        for index, sample in enumerate(samples):
+            if len(samples) > 1:
+                whole = math.floor(frame + sample.time)
+                self.frame_set(whole, frame + sample.time - whole)
+            jobs = {actor.name: job for actor, job in self._jobs(scene, owner, depsgraph, region, sample)}
+            names = list(jobs)  # in every sample the same: what is rendered is not keyed within a frame
+            self.update_stats("", ", ".join(f"{job.name}, {job.quality}" for job in jobs.values()))
+
+            def advance(share: float, done: int = index) -> None:
+                self.update_progress((done + share) / len(samples))
+
+            mean.add(shot.render(list(jobs.values()), region.width, region.height, self.test_break, advance))
+        if len(samples) > 1:
+            self.frame_set(frame, 0.0)
+        return names, mean.picture()
+
+    def _jobs(
+        self,
+        scene: bpy.types.Scene,
+        owner: bpy.types.Scene,
+        depsgraph: bpy.types.Depsgraph,
+        region: Region,
+        sample: Sample,
+    ) -> Iterator[tuple[bpy.types.Object, Job]]:
         shown = {found.original for found in depsgraph.objects}
         camera = None
         for actor in actor_objects(scene):
@@ -95,7 +124,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             path = actor_file(actor)
             facts = session.current.actor(path, self.test_break)
             posed = read_controls(actor, body_mesh(actor), facts.schema, depsgraph)
-            view = camera_controls(camera, depsgraph, owner.render, region, posed.scale)
+            view = camera_controls(camera, depsgraph, owner.render, region, posed.scale, sample.lens)
             yield actor, Job(actor.name, path, settings.quality, posed.controls, view, posed.scale, settings.ahead)
 
     def _deliver(self, layer: str, region: Region, planes: dict[str, np.ndarray]) -> None:

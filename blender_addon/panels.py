@@ -158,6 +158,8 @@ class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
         missing = compositor.missing_links(scene)
         if missing:
             layout.label(text=f"Not rendered yet: {', '.join(missing)}", icon="ERROR")
+        if scene.render.use_motion_blur or (scene.camera is not None and scene.camera.data.dof.use_dof):
+            layout.prop(scene.avatar, "blur_samples")
         picture = baked.source(scene)
         if picture is None:
             layout.operator("avatar.use_baked", icon="RENDERLAYERS")

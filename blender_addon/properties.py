@@ -79,6 +79,16 @@ class AvatarSceneSettings(bpy.types.PropertyGroup):
     )
     before: bpy.props.StringProperty(options={"HIDDEN"})  # JSON, see compositor.py
     live: bpy.props.BoolProperty(options={"HIDDEN"})  # see viewport.py
+    blur_samples: bpy.props.IntProperty(
+        name="Blur Samples",
+        description="Pictures that are averaged where motion blur or the camera's depth of field is on; 1 keeps avatars"
+        " sharp",
+        min=1,
+        soft_max=32,
+        max=256,
+        default=8,
+        options=set(),
+    )
     live_seconds: bpy.props.FloatProperty(
         name="Time per Picture",
         description="Views are refined until the next finer picture would take longer than this",

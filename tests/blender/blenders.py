@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 EXTENSION = "bl_ext.user_default.neural_avatars"
-TIMEOUT = 240  # seconds a Blender may take
+TIMEOUT = 600  # seconds a Blender may take, on a machine with other work
 _PROBE = """
 import bpy, os
 print('PROBE', '.'.join(map(str, bpy.app.version)), os.path.exists({python!r}), flush=True)

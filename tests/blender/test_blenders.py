@@ -219,6 +219,32 @@ def test_no_interpreter_set(studio: Studio, shot: Path) -> None:
     assert "No Python with avatar-core is set" in done.stdout + done.stderr
 
 
+def test_blur_is_the_mean_of_sharp_pictures(studio: Studio, actor: Actor) -> None:
+    """Motion blur and depth of field together: times within the shutter, points on the lens, the focus stays."""
+    focus = 2.5
+    studio.build({"blurred": {"frames": 1, "bare": True, "motion_blur": True, "blur_samples": 3, "focus": focus}})
+    worker, log = studio.logged_worker("blurred")
+    done = studio.animate(studio.folder / "blurred.blend", "blurred_", worker)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = requests(log)
+    assert len(asked) == 3
+    mean = np.mean([direct(actor, request).rgba for request in asked], 0)
+    seen = picture(studio, "blurred_", 1)
+    np.testing.assert_allclose(seen, mean + (1 - mean[..., 3:]) * seen[0, 0], atol=STEP / 4)
+    poses = [np.array(request["controls"]["pose"]) for request in asked]
+    assert np.abs(poses[0] - poses[-1]).max() > 1e-3
+    cameras = [Camera.from_dict(request["camera"]) for request in asked]
+    first = np.linalg.inv(cameras[0].world_to_camera)
+    for depth, same in ((focus, True), (3 * focus, False)):
+        point = first @ np.array([0.1, -0.2, depth, 1.0])
+        seen = []
+        for camera in cameras:
+            x, y, z = (camera.world_to_camera @ point)[:3]
+            assert abs(z - depth) < 1e-3
+            seen.append(camera.K[:2, :2] @ (x / z, y / z) + camera.K[:2, 2])
+        assert (np.ptp(seen, axis=0).max() < 0.02) == same, seen
+
+
 def test_farm_command_renders_and_resumes(studio: Studio, shot: Path, animation: tuple) -> None:
     output = str(studio.folder / "farm" / "shot_####")
     done = studio.avatar(shot, "render", "--frames", "1-2", "--output", output)

@@ -21,6 +21,8 @@ DEFAULTS = {
     "percent": 100,
     "layers": 1,
     "motion_blur": False,
+    "blur_samples": 1,
+    "focus": None,
     "bare": False,
     "set_up": True,
     "quality": "draft",
@@ -50,7 +52,7 @@ def build(actor: str, options: dict) -> None:
     configure(scene, options)
     if not options["bare"]:
         add_cube()
-    add_cameras(scene)
+    add_cameras(scene, options["focus"])
     assert bpy.ops.avatar.load_actor(filepath=actor) == {"FINISHED"}
     rig = bpy.context.object
     rig.avatar.quality = options["quality"]
@@ -75,6 +77,7 @@ def configure(scene: bpy.types.Scene, options: dict) -> None:
     render.resolution_x, render.resolution_y = SIZE
     render.resolution_percentage = options["percent"]
     render.use_motion_blur = options["motion_blur"]
+    scene.avatar.blur_samples = options["blur_samples"]
     if options["border"]:
         render.use_border, render.use_crop_to_border = True, options["crop"]
         names = ("border_min_x", "border_min_y", "border_max_x", "border_max_y")
@@ -106,12 +109,15 @@ def add_cube() -> None:
     bpy.context.object.data.materials.append(glow)
 
 
-def add_cameras(scene: bpy.types.Scene) -> None:
+def add_cameras(scene: bpy.types.Scene, focus: float | None = None) -> None:
     """A to frame 2, then B, by markers. B has a shift, another sensor fit and keys."""
     for name, place in (("A", (0, -4, 0)), ("B", (0.5, -4, 0.3))):
         camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
         scene.collection.objects.link(camera)
         camera.location, camera.rotation_euler = place, (math.radians(90), 0, 0)
+        if focus is not None:
+            dof = camera.data.dof
+            dof.use_dof, dof.focus_distance, dof.aperture_fstop = True, focus, 0.5
     data = bpy.data.cameras["B"]
     data.shift_x, data.shift_y, data.sensor_fit, data.lens = 0.1, -0.05, "VERTICAL", 35
     for frame, step in SLIDES.items():
