@@ -132,6 +132,9 @@ def test_views_are_learnt_with_the_lifted_poses(stages: Path) -> None:
     lines = logged(stages / "views")
     assert lines[-1]["alpha"] < 0.5 * lines[0]["alpha"]
     assert lines[0]["pose"] < 0.5 * logged(stages / "pose")[0]["pose"]  # it starts with what the first stage learnt
+    saved = torch.load(stages / "pose" / "checkpoint.pt")["model"]
+    student = Student(Config(**SMALL), "views", (0.5, 0.5, 0.5))  # type: ignore[arg-type]
+    assert student.start_from(saved, "pose") == ["p2p"] and len(student.start_from(saved, "views")) == 4
     found = metrics(stages / "views")
     assert set(found) == {"novel_view", "novel_pose", "novel_person"}
     assert found["novel_person"].keys() >= {"psnr", "person_psnr", "flat_psnr", "mask_iou", "pose_mm", "aligned_mm"}

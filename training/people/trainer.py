@@ -107,10 +107,11 @@ class PeopleTrainer(Trainer):
 
     def _take(self, path: Path) -> None:
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)["model"]
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            state, stage = saved["model"], json.loads(saved["options"])["stage"]
         except Exception as error:  # torch raises many kinds for a missing or damaged file
             raise AvatarError(f"{path} is no checkpoint of another stage; train that first") from error
-        taken = self.model.start_from(state)
+        taken = self.model.start_from(state, stage)
         if not taken:
             raise ConfigError(f"{path} has no weights that fit this config")
         print(f"starts with {', '.join(taken)} of {path.parent}")

@@ -149,13 +149,14 @@ class Student(nn.Module):
             groups.append({"params": list(self.discriminator.parameters()), "lr": _RATES["discriminator"], **settings})
         return groups
 
-    def start_from(self, state: dict[str, Tensor]) -> list[str]:
-        """Takes what fits of another stage's weights; the names of the networks that were taken, sorted."""
+    def start_from(self, state: dict[str, Tensor], stage: str) -> list[str]:
+        """Takes what fits of the weights that another stage learnt; the names of the networks, sorted."""
         own = self.state_dict()
         taken = {
             name: value
             for name, value in state.items()
             if name in own and name != "steps" and value.shape == own[name].shape
+            if stage != "pose" or ".p2p." in name
         }
         self.load_state_dict(taken, strict=False)
         return sorted({name.split(".")[1] for name in taken if name.startswith("generator.")})
