@@ -17,6 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from .heads.trainer import HeadTrainer, is_identity
     from .people.trainer import PeopleTrainer, is_people
     from .trainer import Trainer
 
@@ -25,9 +26,12 @@ def run(arguments: Namespace) -> int:
         read_train_options(arguments.config),
         **{name: value for name, value in given.items() if value is not None},
     )
-    trainer = PeopleTrainer(options) if is_people(options.capture) else Trainer(options)
+    kinds = {PeopleTrainer: is_people, HeadTrainer: is_identity}
+    trainer = next((kind for kind, fits in kinds.items() if fits(options.capture)), Trainer)(options)
     if trainer.step:
         print(f"going on at step {trainer.step} of {options.steps}")
     path = trainer.run()
+    if not path.exists():  # another process writes it
+        return 0
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from avatar_core.actor import QUALITIES, Actor
 from avatar_core.data.capture import Capture
 from avatar_core.data.head_capture import open_capture
+from avatar_core.data.multiface_capture import MultifaceCapture
 from avatar_core.device import choose
 from avatar_core.errors import AvatarError
 from avatar_core.frame import Frame, linear_to_srgb, srgb_to_linear, write_image
@@ -106,6 +107,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("actor", type=Path, help="the .actor file")
     parser.add_argument("capture", type=Path, help="folder of the capture")
     parser.add_argument("--pictures", type=int, default=24, help="pictures of each held-out set (default 24)")
+    parser.add_argument("--frames", type=Path, help="of an identity in Multiface's layout: the list that is held out")
     parser.add_argument("--quality", choices=QUALITIES, default="final")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, … (default cpu)")
     parser.add_argument("--lpips", type=Path, metavar="FILE", help="weights of LPIPS, to measure that as well")
@@ -117,7 +119,11 @@ def run(arguments: Namespace) -> int:
     if arguments.pictures < 1:
         raise AvatarError(f"--pictures must be at least 1, got {arguments.pictures}")
     lpips = None if arguments.lpips is None else LPIPS(arguments.lpips)
-    actor, capture = Actor.load(arguments.actor, choose(arguments.device)), open_capture(arguments.capture)
+    actor = Actor.load(arguments.actor, choose(arguments.device))
+    if arguments.frames is None:
+        capture = open_capture(arguments.capture)
+    else:
+        capture = MultifaceCapture.open(arguments.capture, arguments.frames)
     result = evaluate(actor, capture, arguments.pictures, arguments.quality, lpips, arguments.save).summary()
     if not result:
         raise AvatarError(f"{arguments.capture} holds nothing out; give some cameras or frames the split 'test'")

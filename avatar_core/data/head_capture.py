@@ -13,6 +13,7 @@ from ..body.stand_in import stand_in
 from ..camera import Camera
 from ..controls import Controls, ControlSchema
 from .capture import Capture, CaptureCamera, CaptureFrame
+from .multiface_capture import MultifaceCapture
 from .nerf_blendshape import Box, HeadFolder
 from .scans import ScanCapture
 
@@ -86,10 +87,12 @@ def head_controls(camera: Camera, expression: np.ndarray) -> Controls:
 
 
 def open_capture(folder: Path | str, start: int | None = None) -> Capture:
-    """A capture, scans, or a tracked head. Raises AvatarError."""
+    """A capture, scans, or a tracked head: of one camera, or in Multiface's layout. Raises AvatarError."""
     folder = Path(folder)
     if (folder / "transforms.json").exists() and not (folder / "capture.json").exists():
         return HeadCapture.open(folder, start)
+    if (folder / "KRT").is_file():
+        return MultifaceCapture.open(folder)
     if (folder / "scans").is_dir():
         return ScanCapture.open(folder)
     return Capture.open(folder)

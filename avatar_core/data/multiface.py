@@ -172,7 +172,7 @@ class Identity:
 
     def texture(self, moment: Moment) -> np.ndarray:
         """[1024, 1024, 3] uint8, v = 1 in the top row. Raises MultifaceError."""
-        path = self.folder / f"unwrapped_uv_{TEXTURE}" / moment.sequence / "average" / f"{moment.frame}.png"
+        path = self.texture_path(moment)
         with _open_picture(path) as picture:
             if picture.size != (TEXTURE, TEXTURE):
                 raise MultifaceError(f"{path} has {_times(picture.size)} pixels, not {_times((TEXTURE, TEXTURE))}")
@@ -195,6 +195,9 @@ class Identity:
 
     def mesh_path(self, moment: Moment) -> Path:
         return self.folder / "tracked_mesh" / moment.sequence / f"{moment.frame}.obj"
+
+    def texture_path(self, moment: Moment) -> Path:
+        return self.folder / f"unwrapped_uv_{TEXTURE}" / moment.sequence / "average" / f"{moment.frame}.png"
 
     def map_path(self, moment: Moment) -> Path:
         return self.folder / "gendir" / "posMap" / moment.sequence / f"{moment.frame}.npy"
@@ -251,6 +254,13 @@ def read_frames(path: Path) -> tuple[Moment, ...]:
     if len(set(moments)) != len(moments):
         raise MultifaceError(f"{path} names a frame twice")
     return tuple(moments)
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """A name a line. Raises MultifaceError."""
+    for number, line in _lines(path):
+        _check_name(path, number, line.strip())
+    return tuple(line.strip() for _, line in _lines(path))
 
 
 def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -23,7 +23,7 @@ from avatar_core.methods.npva.surface import triangles
 from .character import Character
 from .head import Film, HeadStudio, display, head_camera
 
-_GRID = 96  # vertices a side of the tracked mesh
+_GRID = 64  # vertices a side of the tracked mesh
 _LOWEST = np.radians(-70.0)  # elevation of its last row
 _AXES = np.array([1.0, -1.0, -1.0])  # y down, facing -z
 _MILLIMETRES = 1000.0
