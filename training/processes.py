@@ -22,7 +22,7 @@ class Processes:
         """Those that torchrun has started, or this one alone."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count > 1 and not distributed.is_initialized():
-            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            distributed.init_process_group("gloo")
         return cls(int(os.environ.get("RANK", "0")) if count > 1 else 0, count)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
