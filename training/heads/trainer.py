@@ -93,7 +93,7 @@ class HeadTrainer(Trainer):
         options = self.options
         if options.method != "npva":
             raise ConfigError(f"an identity in Multiface's layout trains 'method: npva', not '{options.method}'")
-        if self.device.type != "cpu":
+        if self.device != "cpu":
             raise ConfigError(f"heads of many cameras are trained on the CPU, not on '{options.device}'; leave it out")
         self.processes = Processes.join()
         self.capture = MultifaceCapture.open(options.capture)
