@@ -18,6 +18,7 @@ from avatar_core.controls import Controls
 from avatar_core.errors import AvatarError
 from avatar_core.methods.npva import Config, Model, checkpoint, losses, phases
 from avatar_core.methods.npva.published_query import SLOTS, VoxelRows, query
+from avatar_core.methods.npva.renderer import Cloud, Samples
 from avatar_core.methods.npva.space import placed_view
 from avatar_core.methods.npva.surface import SIDE, triangles
 from avatar_core.methods.npva.training import Lesson, learn
@@ -146,6 +147,34 @@ def test_all_samples_have_their_nearest_points() -> None:
     near = (torch.cdist(places.double(), points[:-1].double()) <= 4).any(1)
     held = Vicinity(points, 4.0).holds(places)
     assert bool((held | ~near).all()) and not bool(held.all())
+
+
+@pytest.mark.parametrize("opaque", [True, False])
+def test_rays_that_end_early_look_the_same(opaque: bool) -> None:
+    model = head(replace(SMALL, opaque=opaque))
+    dense(model, -1.0 if opaque else -2.0)
+    view, _ = placed_view(camera(), np.eye(4), torch.device("cpu"))
+    with torch.no_grad():
+        made = model.decode(torch.randn(1, 4, 8, 8))
+        y, x = torch.meshgrid(torch.arange(48), torch.arange(48), indexing="ij")
+        pixels = torch.stack([x, y], -1).view(-1, 2)
+        directions = view.directions(pixels + 0.5)
+        surface = view.depth_map(made.vertices, model.faces())
+        near, distances = view.distances(directions, surface, pixels, model.config)
+        samples = Samples.along(view.origin, directions[near], distances, view.rotation)
+        cloud = Cloud(made, model.aggregator, model.config)
+        whole, waves, early = (cloud.render(samples, stop) for stop in (0.0, 1e-12, 0.01))
+    with torch.enable_grad():
+        learnt = cloud.render(samples)
+    for name, limit in (("colour", 1e-3), ("coverage", 1e-5), ("depth", 0.1)):
+        for other in (waves, learnt):
+            assert float((getattr(other, name) - getattr(whole, name)).detach().abs().max()) < limit, name
+    assert float((early.colour - whole.colour).abs().max()) < 0.02
+    assert bool((early.hit == whole.hit).all())
+    if opaque:
+        assert float((early.coverage - whole.hit.float()).abs().max()) < 1e-5
+    else:
+        assert 0.2 < float(whole.coverage[whole.hit].mean()) < 0.999
 
 
 def test_published_query_visits_shells() -> None:

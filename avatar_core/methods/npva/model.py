@@ -132,7 +132,7 @@ class Model(nn.Module):
             faces = self.faces()
             reach = self.config.reach / 1000 * float(np.cbrt(abs(np.linalg.det(head[:3, :3]))))
             return render_tiles(
-                *(camera, quality, lambda part: self._tile(part, head, cloud, faces, watch), _TILE),
+                *(camera, quality, lambda part: self._tile(part, head, cloud, faces, quality.stop, watch), _TILE),
                 *(vertices, reach, watch),
             )
 
@@ -150,7 +150,7 @@ class Model(nn.Module):
             self._cloud = key, Cloud(head, self.aggregator, self.config)
         return self._cloud[1]
 
-    def _tile(self, camera: Camera, head: np.ndarray, cloud: Cloud, faces: Tensor, watch: Watch) -> Planes:
+    def _tile(self, camera: Camera, head: np.ndarray, cloud: Cloud, faces: Tensor, stop: float, watch: Watch) -> Planes:
         """The planes of Frame, a row a pixel."""
         view, metres = placed_view(camera, head, self.deviation.device)
         count = camera.width * camera.height
@@ -170,7 +170,7 @@ class Model(nn.Module):
             near, distances = wide.distances(directions, surface, pixels[part], self.config)
             if not len(distances):
                 continue
-            found = cloud.render(Samples.along(view.origin, directions[near], distances, view.rotation))
+            found = cloud.render(Samples.along(view.origin, directions[near], distances, view.rotation), stop)
             seen = found.coverage > _VISIBLE
             at = part[near][seen]
             alpha = found.coverage[seen, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +12,11 @@ from ...cuda.composite import accumulate, sample_weights
 from ...cuda.neighbours import NeighbourGrid
 from . import compositing, published_query
 from .aggregation import Aggregator
-from .compositing import LAST
 from .config import Config
 from .surface import Points
 from .vicinity import Vicinity
 
+_WAVES = 0.45, 0.55, 0.65, 1.0  # of a ray's samples; the surface is in the middle
 _UNSEEN = 1 / 4096  # weight of a sample whose colour no picture shows
 
 
@@ -60,37 +61,82 @@ class Cloud:
             self.grid = NeighbourGrid(points.positions.detach(), config.radius)
             self.vicinity = Vicinity(points.positions.detach(), config.radius)
 
-    def render(self, samples: Samples) -> Pixels:
-        """Differentiable with respect to points and networks; places and who is near them are constants."""
-        return self._published(samples) if self.grid is None else self._exact(samples, self.grid)
+    def render(self, samples: Samples, stop: float = 0.0) -> Pixels:
+        """Differentiable with respect to points and networks; places and who is near them are constants. stop: without
+        gradients, a ray ends when less than this share of light passes."""
+        if self.grid is None:
+            return self._published(samples)
+        waves = _WAVES if stop > 0 and not torch.is_grad_enabled() else (1.0,)
+        return self._exact(samples, self.grid, waves, stop)
 
-    def _exact(self, samples: Samples, grid: NeighbourGrid) -> Pixels:
+    def _exact(self, samples: Samples, grid: NeighbourGrid, waves: tuple[float, ...], stop: float) -> Pixels:
+        """From front to back; waves: the shares of a ray's samples up to which it is looked at, one after the other."""
         rays, count, _ = samples.places.shape
-        places = samples.places.flatten(0, 1)
-        kept = self.vicinity.holds(places).nonzero()[:, 0]
-        indices, _ = grid.query(places[kept], self.config.neighbours)
-        some = indices[:, 0] >= 0
-        kept, indices = kept[some], indices[some]
-        ray = kept // count
-        encoded = self.aggregator.encode(places[kept], indices, self.points, samples.rotation)
-        density = self.aggregator.densities(encoded)
         depth = samples.depth(samples.places)
         mean = (depth[:, -1:] - depth[:, :1]) / (count - 1)
-        length = torch.cat([depth.diff(dim=1), mean], 1).flatten()[kept]
-        if self.config.opaque:
-            last = torch.ones_like(ray, dtype=torch.bool)
-            last[:-1] = ray[1:] != ray[:-1]
-            length = torch.where(last, LAST, length)
-        weight = sample_weights(density * length, ray)
-        hit = torch.zeros(rays, dtype=torch.bool, device=ray.device)
-        hit[ray] = True
-        coverage = accumulate(weight, None, ray, rays)
-        distance = accumulate(weight, depth.flatten()[kept, None], ray, rays)[:, 0]
-        if not torch.is_grad_enabled():
-            seen = (weight > _UNSEEN).nonzero()[:, 0]
-            weight, encoded, ray = weight[seen], encoded[seen], ray[seen]
-        colour = accumulate(weight, self.aggregator.colours(encoded, samples.directions[ray]), ray, rays)
+        length = torch.cat([depth.diff(dim=1), mean], 1)
+        empty = depth.new_zeros(rays)
+        colour, coverage, distance, passed = depth.new_zeros(rays, 3), empty, empty, empty
+        hit = torch.zeros_like(empty, dtype=torch.bool)
+        ends: list[tuple[Tensor, Tensor, Tensor]] = []
+        first = 0
+        for share in waves:
+            part = slice(first, round(share * count))
+            first = part.stop
+            ray, place, indices = self._near(samples.places, part, passed, stop, grid)
+            at = samples.places[ray, place]
+            encoded = self.aggregator.encode(at, indices, self.points, samples.rotation)
+            optical = self.aggregator.densities(encoded) * length[ray, place]
+            weight = sample_weights(optical, ray, passed[ray])
+            passed = passed + accumulate(optical, None, ray, rays)
+            coverage = coverage + accumulate(weight, None, ray, rays)
+            distance = distance + accumulate(weight, depth[ray, place, None], ray, rays)[:, 0]
+            hit[ray] = True
+            if self.config.opaque and len(ray):
+                end = torch.cat([ray[1:] != ray[:-1], ray.new_ones(1, dtype=torch.bool)])
+                ends.append((ray[end], encoded[end], depth[ray[end], place[end]]))
+            if not torch.is_grad_enabled():
+                seen = (weight > _UNSEEN).nonzero()[:, 0]
+                weight, encoded, ray = weight[seen], encoded[seen], ray[seen]
+            shown = self.aggregator.colours(encoded, samples.directions[ray])
+            colour = colour + accumulate(weight, shown, ray, rays)
+        if ends:
+            return self._closed(Pixels(colour, coverage, distance, hit), passed, ends, samples.directions, stop)
         return Pixels(colour, coverage, distance, hit)
+
+    def _near(
+        self, places: Tensor, part: slice, passed: Tensor, stop: float, grid: NeighbourGrid
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples of `part` that have points, of rays through which light passes: their rays, their places on them, and
+        who is near, [N, K]."""
+        alive = (passed <= (-math.log(stop) if stop > 0 else math.inf)).nonzero()[:, 0]
+        asked = places[alive, part]
+        kept = self.vicinity.holds(asked.flatten(0, 1)).nonzero()[:, 0]
+        indices, _ = grid.query(asked.flatten(0, 1)[kept], self.config.neighbours)
+        some = indices[:, 0] >= 0
+        kept, indices = kept[some], indices[some]
+        wide = max(asked.shape[1], 1)
+        return alive[kept // wide], part.start + kept % wide, indices
+
+    def _closed(
+        self, open_: Pixels, passed: Tensor, ends: list[tuple[Tensor, Tensor, Tensor]], directions: Tensor, stop: float
+    ) -> Pixels:
+        """What light is left meets the last sample that has points; where it is less than `stop`, it takes the colour
+        of all others. ends: of each wave the rays, what the networks read, and depths of their last samples."""
+        left = torch.exp(-passed) * open_.hit
+        latest = torch.full_like(left, -1, dtype=torch.int64)
+        offset = 0
+        for ray, _, _ in ends:
+            latest[ray] = torch.arange(offset, offset + len(ray), device=ray.device)
+            offset += len(ray)
+        encoded, depth = torch.cat([end[1] for end in ends]), torch.cat([end[2] for end in ends])
+        little = left <= (0 if torch.is_grad_enabled() else max(_UNSEEN, stop))
+        rest = (~little).nonzero()[:, 0]
+        shown = left[rest, None] * self.aggregator.colours(encoded[latest[rest]], directions[rest])
+        scale = torch.where(little, 1 / (1 - left).clamp(min=0.5), 1.0)
+        colour = (open_.colour * scale[:, None]).index_add(0, rest, shown)
+        distance = open_.depth + left * depth[latest.clamp(min=0)]
+        return Pixels(colour, open_.coverage + left, distance, open_.hit)
 
     def _published(self, samples: Samples) -> Pixels:
         config = self.config
