@@ -75,8 +75,9 @@ def _frame(skeleton: str, side: int, bar: float) -> Case:
     joints = len(config.skeleton_of().joints)
     pixels, seen = torch.rand(1, joints, 2) * 1000, torch.ones(1, joints, dtype=torch.bool)
     picture, sides = torch.rand(1, 3, 256, 256), torch.tensor([[1000, 1000]])
-    camera = Camera.look_at(np.array([0, 1, 3.0]), np.array([0, 1, 0]), 0.75, side, side)
+    camera = Camera.look_at(np.array([0, 0, 3.0]), np.zeros(3), 0.75, side, side)  # all of the person
     controls = model.schema.neutral()
+    controls.pose[[16, 17], 2] = -1.1, 1.1  # stands with the arms down
     points = torch.as_tensor(model.points(controls).astype(np.float64) @ camera.world_to_camera[:3, :3].T).float()
     points = points + torch.as_tensor(camera.world_to_camera[:3, 3]).float()
     rays = _rays(config.latent, camera.K[0, 0] * config.latent / side)

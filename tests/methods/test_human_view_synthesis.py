@@ -241,6 +241,11 @@ def test_the_folded_decoder_is_the_decoder() -> None:
         part = FoldedDecoder(model.generator.r2i, style, torch.float32)(latent, box)
         assert float((inside.of(part - wanted, None)).abs().amax()) < 1e-5
         assert float(part.abs().sum() - inside.of(part, None).abs().sum()) == pytest.approx(0, abs=1e-2)
+    few = torch.zeros_like(latent)
+    few[:, :, 20:37, 41:50] = latent[:, :, 20:37, 41:50]
+    folded, whole = FoldedDecoder(model.generator.r2i, style, torch.float32), Box(0, 128, 0, 128)
+    for sparse in (few, torch.zeros_like(latent), few.flip(2).roll(20, 3)):
+        assert float((folded(sparse, whole) - folded(sparse)).abs().amax()) < 1e-5
     half = FoldedDecoder(model.generator.r2i, style, torch.bfloat16)(latent)
     assert float((half - wanted).abs().mean() / wanted.std()) < 0.03
 

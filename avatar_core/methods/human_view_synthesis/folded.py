@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,16 @@ from torch.nn import functional
 from .decoder import BLUR, Decoder, StyledLayer, descend, network
 from .layers import SLOPE, blur
 
+_SPREAD = 2  # pixels that the first two convolutions reach
+_REACH = 6  # even, and no less than what a blur, a convolution of stride 2 and one more reach
 _MARGIN = 2  # pixels before doubling that its last ones need: one, the blur two after it, a convolution one
 
 
 class FoldedDecoder(nn.Module):
     """The picture that `decoder` in evaluation gives for one style [S], sooner; in any float type, channels last."""
 
+    down_blocks: nn.ModuleList
+    mid_blocks: nn.ModuleList
     up_blocks: nn.ModuleList
     merge_blocks: nn.ModuleList
     outer_blocks: nn.ModuleList
@@ -31,18 +36,19 @@ class FoldedDecoder(nn.Module):
             blocks = getattr(decoder, name)
             setattr(self, name, nn.ModuleList(_folded(block, style, dtype) for block in blocks))
         self.dtype = dtype
+        self._empty: list[Tensor] | None = None  # features of a picture without anybody, from the largest on
 
     @torch.no_grad()
     def forward(self, latent: Tensor, box: Box | None = None) -> Tensor:
         """[B, 3 or 4, H', W'] float32 of a latent image [B, C, H, W] of any float type.
 
-        box: rows and columns of the picture that are wanted; the others are zero and most of the work for them, which
-        is in the layers after the smallest, is left out.
+        box: rows and columns of the picture that are wanted; the others are zero, and most of the work for them is left
+        out. Before the smallest layer, what is not near a Gaussian is as in an empty picture, which is made once.
         """
         x = latent.to(self.dtype, memory_format=torch.channels_last)
         if box is None:
             return network(self, x, lambda layer, x: layer(x)).float()
-        x, skips = descend(self, x, lambda layer, x: layer(x))
+        x, skips = self._descended(x)
         layers = [layer for block in self.outer_blocks for layer in block]  # type: ignore[attr-defined]
         ups = [*(block[0] for block in self.up_blocks), *layers[::2]]  # type: ignore[index]
         merges = [*(block[0] for block in self.merge_blocks), *layers[1::2]]  # type: ignore[index]
@@ -53,7 +59,7 @@ class FoldedDecoder(nn.Module):
         wanted, at = boxes.pop().within(smallest), smallest
         for up, merge in zip(ups, merges):
             x = up(wanted.of(x, at))
-            at = wanted.doubled()
+            at = wanted.scaled(2)
             if skips:
                 x = torch.cat([x, at.of(skips.pop(), None)], 1)
             x = merge(x)
@@ -63,6 +69,46 @@ class FoldedDecoder(nn.Module):
         picture = found.new_zeros(len(found), found.shape[1], smallest.bottom, smallest.right)
         picture[:, :, wanted.top : wanted.bottom, wanted.left : wanted.right] = found
         return picture
+
+    def _descended(self, latent: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As descend() does, but for where the latent image is empty."""
+        if self._empty is None or self._empty[0].shape[2:] != latent.shape[2:]:
+            self._empty = descend(self, torch.zeros_like(latent[:1]), lambda layer, x: layer(x))[1]
+        some = (latent != 0).any(0).any(0)
+        rows, columns = (torch.nonzero(some.any(axis)).flatten().tolist() for axis in (1, 0))
+        if not rows:
+            rows = columns = [0]
+        box = Box(rows[0], rows[-1] + 1, columns[0], columns[-1] + 1).grown(_SPREAD)
+        x = _patched(self.in_block, latent, self._empty[0], box, _SPREAD, 1)
+        skips = []
+        for block, rest in zip(self.down_blocks, self._empty[1:]):
+            skips.append(x)
+            box = box.after_halving()
+            x = _patched(block, x, rest, box, _REACH, 2)
+        skips.append(x)
+        x = _through(self.down_blocks[-1], x)
+        for block in self.mid_blocks:
+            x = (x + _through(block, x)) / math.sqrt(2)
+        return x, skips
+
+
+def _through(block: Any, x: Tensor) -> Tensor:
+    for layer in block:
+        x = layer(x)
+    return x
+
+
+def _patched(block: Any, x: Tensor, rest: Tensor, box: Box, need: int, stride: int) -> Tensor:
+    """What a block gives, if that is `rest` outside of the box, which depends on `need` pixels around it."""
+    whole = Box(0, rest.shape[2], 0, rest.shape[3])
+    box = box.within(whole)
+    seen = box.scaled(stride).grown(need).within(whole.scaled(stride))
+    made = _through(block, seen.of(x, None))
+    result = rest.repeat(len(x), 1, 1, 1)
+    top, left = box.top - seen.top // stride, box.left - seen.left // stride
+    height, width = box.bottom - box.top, box.right - box.left
+    result[:, :, box.top : box.bottom, box.left : box.right] = made[:, :, top : top + height, left : left + width]
+    return result
 
 
 @dataclass(frozen=True)
@@ -80,8 +126,16 @@ class Box:
         low, high = (self.top // 2 - margin, self.left // 2 - margin), (-(-self.bottom // 2), -(-self.right // 2))
         return Box(low[0], high[0] + margin, low[1], high[1] + margin)
 
-    def doubled(self) -> Box:
-        return Box(2 * self.top, 2 * self.bottom, 2 * self.left, 2 * self.right)
+    def after_halving(self) -> Box:
+        """What changes behind a blur, a convolution of stride 2 and one more where this changes before them."""
+        low, high = ((self.top - 3) // 2 - 1, (self.left - 3) // 2 - 1), (self.bottom + 2, self.right + 2)
+        return Box(low[0], high[0] // 2 + 2, low[1], high[1] // 2 + 2)
+
+    def grown(self, margin: int) -> Box:
+        return Box(self.top - margin, self.bottom + margin, self.left - margin, self.right + margin)
+
+    def scaled(self, factor: int) -> Box:
+        return Box(factor * self.top, factor * self.bottom, factor * self.left, factor * self.right)
 
     def within(self, other: Box) -> Box:
         top, left = max(self.top, other.top), max(self.left, other.left)

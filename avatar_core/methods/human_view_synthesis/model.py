@@ -26,7 +26,7 @@ from .rigs import JointMap
 
 _VISIBLE = 1 / 512  # coverage below which a pixel is empty
 _LIVELY = 0.5  # scale of a quality up to which half precision will do
-_ROOM = 10  # of the picture, about limbs: one part of so many
+_ROOM = 16  # of the picture, about limbs: one part of so many
 _STEP = 16  # pixels to which the drawn box is rounded, so that its size seldom changes
 
 
