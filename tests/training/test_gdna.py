@@ -16,13 +16,13 @@ from avatar_core.controls import ControlError, Controls
 from avatar_core.data.capture import CaptureError
 from avatar_core.data.scans import ScanCapture
 from avatar_core.errors import AvatarError
-from avatar_core.methods.gdna import coarse
+from avatar_core.methods.gdna import coarse, correspondences, discriminator, fitting
 from avatar_core.methods.gdna.body import SmplBody
 from avatar_core.methods.gdna.discriminator import Discriminator, penalty
 from avatar_core.methods.gdna.field import Networks
 from avatar_core.methods.gdna.fitting import fit_normals, fit_scan
 from avatar_core.methods.gdna.lessons import Lessons, Registered
-from avatar_core.methods.gdna.trainee import take_stage
+from avatar_core.methods.gdna.trainee import read_stage
 from training.options import TrainOptions
 from training.trainer import Trainer
 
@@ -46,6 +46,17 @@ def options(capture: ScanCapture, output: Path, steps: int, **config: Any) -> Tr
 
 def values(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in trainer.model.state_dict().items()}  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def rough_meshes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in (correspondences, fitting):
+        monkeypatch.setattr(room, "_CELL", 0.04)
+
+
+@pytest.fixture
+def small_critic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discriminator, "_WIDTHS", dict.fromkeys(discriminator._WIDTHS, 16))
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +134,7 @@ def test_what_cannot_be_trained_is_said(scan_capture: ScanCapture, tmp_path: Pat
         Lessons(scan_capture, frames, SmplBody(scan_capture.body))
 
 
+@pytest.mark.usefixtures("small_critic")
 def test_the_fine_stage_learns_normals_and_judges_pictures(
     coarse_actor: Path, scan_capture: ScanCapture, tmp_path: Path
 ) -> None:
@@ -153,7 +165,7 @@ def test_a_later_stage_needs_the_same_scans(coarse_actor: Path, scan_capture: Sc
     with pytest.raises(ConfigError, match="as 'start'"):
         Trainer(options(scan_capture, tmp_path, 1, stage="fine"))
     with pytest.raises(ConfigError, match=f"codes of {len(scan_capture.frames)} scans, the capture has 9"):
-        take_stage(coarse_actor, Networks(4), 9)
+        read_stage(coarse_actor, 9)
 
 
 def test_the_discriminator_has_the_published_layout() -> None:
@@ -229,3 +241,25 @@ def test_fitting_follows_the_gradient_of_pose_and_place(scan_capture: ScanCaptur
             step[number, axis] = 2e-3
             change = (total(*step) - total(*-step)) / 4e-3
             assert float(change) == pytest.approx(float(gradient[axis]), rel=0.05, abs=0.05)
+
+
+@pytest.mark.usefixtures("small_critic")
+def test_colours_are_learnt_from_textures(coarse_actor: Path, scan_capture: ScanCapture, tmp_path: Path) -> None:
+    config = {"stage": "colour", "start": str(coarse_actor)}
+    with pytest.raises(ConfigError, match="sees normals too"):
+        Trainer(options(scan_capture, tmp_path, 1, **config))
+    trainer = Trainer(options(scan_capture, tmp_path / "colour", 20, adversarial=False, **config))
+    history = [trainer.train_step()["colours"] for _ in range(10)]
+    assert np.mean(history[-4:]) < 0.85 * history[0]
+    actor, capture = trainer._finished({})
+    assert set(actor.schema.latents) == {"shape", "colour"}
+    assert isinstance(capture, ScanCapture) and capture.picture == "colour"
+    mesh = actor.surface(capture.frames[0].controls, 1)
+    assert mesh.colours.min() >= 0 and np.ptp(mesh.colours, axis=1).max() > 0.01  # not grey
+    normals = str(tmp_path / "normals.actor")
+    fine = Trainer(
+        options(scan_capture, tmp_path / "fine", 9, stage="fine", start=str(coarse_actor), adversarial=False)
+    )
+    fine.actor({}).save(normals)
+    judged = Trainer(options(scan_capture, tmp_path / "judged", 9, stage="colour", start=normals))
+    assert set(judged.train_step()) == {"colours", "regular", "adversarial", "discriminator", "penalty"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...config import ConfigError
 
-PICTURES = ("shaded", "normals")
+PICTURES = ("shaded", "normals", "colour")
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,17 @@ class Config:
     frequencies: int = 0
     """of the normal network's encoding; 0: there is no such network, normals are those of the mesh"""
     picture: str = "shaded"
-    """what pictures show: 'shaded', grey lit from the camera, or 'normals', world normals as colours"""
+    """what pictures show: 'shaded', grey lit from the camera, 'normals', world normals as colours, or 'colour', that of
+    textured scans"""
     cell: float = 0.008
     """metres between grid points of the surface that is rendered"""
+    colours: int = 0
+    """frequencies of the colour network's encoding; 0: there is no such network"""
 
     def __post_init__(self) -> None:
         if self.picture not in PICTURES:
             raise ConfigError(f"'picture' must be {' or '.join(PICTURES)}, got {self.picture!r}")
+        if self.picture == "colour" and not self.colours:
+            raise ConfigError(
+                "'picture: colour' needs a network of colours, which only training on textured scans gives"
+            )

@@ -47,18 +47,21 @@ class Deformer(nn.Module):
 
 class Networks(nn.Module):
     """Everything that is learnt, but for codes; parameters have their published names. frequencies: of the normal
-    network, 0 for none."""
+    network, 0 for none; colours: of the colour network, which the published system does not have, likewise."""
 
     norm_network: ImplicitNetwork | None
+    colour_network: ImplicitNetwork | None
 
-    def __init__(self, frequencies: int) -> None:
+    def __init__(self, frequencies: int, colours: int = 0) -> None:
         super().__init__()
         self.frequencies = frequencies
         self.network = ImplicitNetwork(_FREQUENCIES, VOLUME, 256, 4, 1, skip=4)
         self.deformer = Deformer()
         self.generator = Generator()
-        normals = ImplicitNetwork(frequencies, CODE + _FEATURES, 256, 8, 3, skip=4) if frequencies else None
-        self.norm_network = normals
+        self.norm_network, self.colour_network = (
+            ImplicitNetwork(octaves, CODE + _FEATURES, 256, 8, 3, skip=4) if octaves else None
+            for octaves in (frequencies, colours)
+        )
 
     def person(self, shape: Tensor, betas: Tensor | None = None) -> Person:
         """shape: code [64]. betas: [10], None for zeros."""
@@ -105,6 +108,11 @@ class Person:
         """Canonical normals [N, 3], not of unit length. detail: code [64]."""
         assert self.networks.norm_network is not None, "the coarse stage has no normals"
         return self.networks.norm_network(neutral, detail, features)[0]
+
+    def colours(self, neutral: Tensor, code: Tensor, features: Tensor) -> Tensor:
+        """Display sRGB [N, 3] in [0, 1]. code: [64] of colour."""
+        assert self.networks.colour_network is not None, "no colours were learnt"
+        return self.networks.colour_network(neutral, code, features)[0].sigmoid()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ _TO_PICTURE = (1.0, -1.0, -1.0)  # x right, y up, z to the camera, from the came
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """[3, S, S] each in [-1, 1], background 1: of the person, with gradients, and of the scan."""
+    """[C, S, S] each in [-1, 1], background 1: of the person, with gradients, and of the scan."""
 
     made: Tensor
     scanned: Tensor
@@ -44,9 +44,7 @@ def terms(
     }
     if camera is None or seen is None:
         return made, None
-    picture = torch.ones(camera.height * camera.width, 3)
-    picture = picture.index_put((seen.chosen,), _to_picture(found[points:], camera))
-    picture = picture.view(camera.height, camera.width, 3).permute(2, 0, 1)
+    picture = on_white(to_picture(found[points:], camera), seen, camera)
     return made, Pictures(picture, scanned_picture(lessons, camera, frame))
 
 
@@ -71,7 +69,7 @@ def scanned_picture(lessons: Lessons, camera: Camera, frame: int) -> Tensor:
     image = lessons.capture.normals(lessons.view(camera), frame).astype(np.float32)
     normals = torch.as_tensor(image[..., :3] / 127.5 - 1).flatten(0, 1)
     full = torch.as_tensor(image[..., 3:] / 255).flatten(0, 1)
-    picture = _to_picture(normals, camera) * full + 1 - full
+    picture = to_picture(normals, camera) * full + 1 - full
     return picture.view(camera.height, camera.width, 3).permute(2, 0, 1)
 
 
@@ -83,6 +81,13 @@ def _normals(person: Person, detail: Tensor, asked: list[OnPerson]) -> Tensor:
     return skin_normals(person.normals(neutral, detail, features), transforms)
 
 
-def _to_picture(normals: Tensor, camera: Camera) -> Tensor:
+def on_white(values: Tensor, seen: OnPerson, camera: Camera) -> Tensor:
+    """[C, S, S] of pixels [N, C] that show the person."""
+    picture = torch.ones(camera.height * camera.width, values.shape[1]).index_put((seen.chosen,), values)
+    return picture.view(camera.height, camera.width, -1).permute(2, 0, 1)
+
+
+def to_picture(normals: Tensor, camera: Camera) -> Tensor:
+    """World normals [N, 3] as the camera sees them: x right, y up, z towards it."""
     turn = torch.as_tensor(camera.world_to_camera[:3, :3] * np.array(_TO_PICTURE)[:, None])
     return normals @ turn.to(normals).T

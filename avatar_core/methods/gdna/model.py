@@ -35,27 +35,32 @@ _FINEST = 0.0025  # metres, of exports
 
 @dataclass(frozen=True)
 class _Made:
-    """A person before the pose. shaped: [V, 3] canonical with betas. normals: [V, 3] of the detail code."""
+    """A person before the pose. shaped: [V, 3] canonical with betas. normals: [V, 3] of the detail code. colours:
+    [V, 3] display sRGB of the colour code."""
 
     person: Person
     mesh: PersonMesh
     shaped: Tensor
     normals: Tensor | None
+    colours: Tensor | None
 
 
 class Model(nn.Module):
-    """A generator of people with SMPL's controls; latents 'shape' and 'detail' are coordinates of `Codes`. Implements
-    methods.base.Model, SurfaceModel and RiggedModel."""
+    """A generator of people with SMPL's controls; latents 'shape', 'detail' and 'colour' are coordinates of `Codes`.
+    Implements methods.base.Model, SurfaceModel and RiggedModel."""
 
     def __init__(self, config: Config, body: Body) -> None:
         super().__init__()
-        if not (1 <= config.people <= 1 << 16 and 0 <= config.frequencies <= 16 and 0.002 <= config.cell <= 0.05):
+        octaves = all(0 <= count <= 16 for count in (config.frequencies, config.colours))
+        if not (octaves and 1 <= config.people <= 1 << 16 and 0.002 <= config.cell <= 0.05):
             raise ValueError("people must be 1-65536, frequencies 0-16 and cell 0.002-0.05 m")
         self.config, self.body = config, body
-        self.networks = Networks(config.frequencies)
+        self.networks = Networks(config.frequencies, config.colours)
         self.shape = Codes(config.people)
         self.detail = Codes(config.people) if config.frequencies else None
+        self.colour = Codes(config.people) if config.colours else None
         codes = {"shape": self.shape} | ({"detail": self.detail} if self.detail else {})
+        codes |= {"colour": self.colour} if self.colour else {}
         self.schema = ControlSchema(
             joints=tuple(body.joint_names),
             betas=BETAS,
@@ -75,8 +80,9 @@ class Model(nn.Module):
             raise CameraError("actors of gDNA are meshes, which lens distortion would bend; give a camera without it")
         watch = Watch(cancel, progress)
         with torch.inference_mode():
-            vertices, faces, normals = self._posed(controls, self.config.cell, watch.check)
-            attributes = torch.cat([normals, torch.as_tensor(self._colours(vertices, normals, camera.position))], 1)
+            vertices, faces, normals, learnt = self._posed(controls, self.config.cell, watch.check)
+            colours = torch.as_tensor(self._colours(vertices, normals, learnt, camera.position))
+            attributes = torch.cat([normals, colours], 1)
 
             def tile(part: Camera) -> dict[str, np.ndarray]:
                 seen = rasterise(homogeneous_pixels(vertices, part), faces, part.height, part.width)
@@ -99,9 +105,9 @@ class Model(nn.Module):
     def surface(self, controls: Controls, detail: int) -> Mesh:
         """Cells are a centimetre / `detail`, but not below 2.5 mm; colours are those of pictures from the front."""
         with torch.inference_mode():
-            vertices, faces, normals = self._posed(controls, _cell(detail), lambda: None)
+            vertices, faces, normals, learnt = self._posed(controls, _cell(detail), lambda: None)
             front = vertices.mean(0).numpy() + np.array([0, 0, 10.0])
-            linear = self._colours(vertices, normals, front, linear=False)
+            linear = self._colours(vertices, normals, learnt, front, linear=False)
             return Mesh(vertices.numpy(), faces.int().numpy(), linear)
 
     def rigged(self, controls: Controls, detail: int) -> RiggedMesh:
@@ -110,13 +116,15 @@ class Model(nn.Module):
             made = self._made(self.schema.check(controls), _cell(detail), lambda: None)
             return rig(made.person, made.mesh, made.shaped, made.normals, self._body())
 
-    def _posed(self, controls: Controls, cell: float, check: Callable[[], None]) -> tuple[Tensor, Tensor, Tensor]:
-        """Vertices [V, 3], world; faces [F, 3]; unit normals [V, 3]."""
+    def _posed(
+        self, controls: Controls, cell: float, check: Callable[[], None]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Vertices [V, 3], world; faces [F, 3]; unit normals [V, 3]; colours [V, 3] that were learnt."""
         controls = self.schema.check(controls)
         made = self._made(controls, cell, check)
         bones = self._body().pose(*self._pose(controls)).bones
         vertices, unit = made.mesh.posed(made.shaped, bones, made.normals)
-        return vertices, made.mesh.faces, unit
+        return vertices, made.mesh.faces, unit, made.colours
 
     def _made(self, controls: Controls, cell: float, check: Callable[[], None]) -> _Made:
         shape, betas = torch.as_tensor(controls.latents["shape"]), torch.as_tensor(controls.betas)
@@ -133,7 +141,12 @@ class Model(nn.Module):
             code = torch.as_tensor(controls.latents["detail"])
             learnt = self.detail(code)
             normals = self._keep("normals", (shape, torch.tensor(cell), code), lambda: mesh.detailed(person, learnt))
-        return _Made(person, mesh, shaped, normals)
+        colours = None
+        if self.colour is not None:
+            tint = torch.as_tensor(controls.latents["colour"])
+            dye = self.colour(tint)
+            colours = self._keep("colours", (shape, torch.tensor(cell), tint), lambda: mesh.coloured(person, dye))
+        return _Made(person, mesh, shaped, normals, colours)
 
     def _pose(self, controls: Controls) -> tuple[Tensor, Tensor, Tensor]:
         return torch.as_tensor(controls.pose), torch.as_tensor(controls.betas), torch.as_tensor(controls.transl)
@@ -148,9 +161,13 @@ class Model(nn.Module):
             kept = self._kept[name] = tuple(one.clone() for one in inputs), make()
         return kept[1]
 
-    def _colours(self, vertices: Tensor, normals: Tensor, eye: np.ndarray, linear: bool = True) -> np.ndarray:
+    def _colours(
+        self, vertices: Tensor, normals: Tensor, learnt: Tensor | None, eye: np.ndarray, linear: bool = True
+    ) -> np.ndarray:
         """[V, 3], scene-linear or display sRGB."""
-        if self.config.picture == "normals":
+        if self.config.picture == "colour" and learnt is not None:
+            colours = learnt
+        elif self.config.picture == "normals":
             colours = 0.5 * normals + 0.5
         else:
             towards = torch.nn.functional.normalize(torch.as_tensor(eye, dtype=torch.float32) - vertices, dim=1)

@@ -51,6 +51,11 @@ class PersonMesh:
         parts = zip(self.neutral.split(_CHUNK), self.features.split(_CHUNK))
         return torch.cat([person.normals(points, detail, features) for points, features in parts])
 
+    def coloured(self, person: Person, code: Tensor) -> Tensor:
+        """Display sRGB [V, 3] of a colour code."""
+        parts = zip(self.neutral.split(_CHUNK), self.features.split(_CHUNK))
+        return torch.cat([person.colours(points, code, features) for points, features in parts])
+
     def shaped(self, person: Person) -> Tensor:
         """x [V, 3] with the person's betas."""
         x = self.neutral

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ... import actor_file
+from ...actor_file import ActorFileError
 from ...body import Body
 from ...config import ConfigError
 from ...data.capture import Capture
 from ..base import RayBatch
-from . import checkpoint, coarse, fine
+from . import checkpoint, coarse, colour, fine
 from .body import SmplBody
 from .config import Config
 from .correspondences import ScanOnPerson
@@ -25,9 +26,9 @@ from .lessons import Lessons
 from .model import Model
 from .networks import CODE
 
-STAGES = ("coarse", "fine")
+STAGES = ("coarse", "fine", "colour")
 _CLIP = 0.1  # largest norm of a gradient
-_RATES = {"coarse": 1e-3, "fine": 2e-3}
+_RATES = {"coarse": 1e-3, "fine": 2e-3, "colour": 2e-3}
 _ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8}
 _CRITIC: dict[str, Any] = {"lr": 2e-3, "betas": (0.0, 0.99), "eps": 1e-8}
 
@@ -37,15 +38,15 @@ class TrainingConfig:
     """Options under `config:` of a training file."""
 
     stage: str = "coarse"
-    """'coarse': shape and skinning; 'fine': normals"""
+    """'coarse': shape and skinning; 'fine': normals; 'colour': of textured scans"""
     start: str = ""
     """what a later stage goes on from: the .actor of the stage before, of the same scans, or a published checkpoint"""
     points: int = 2000
     """of a scan in a step, by its surface"""
     frequencies: int = 4
-    """of the normal network's encoding; published: 6 for THuman2.0"""
+    """of the encoding of the network that is learnt; published: 6 for THuman2.0"""
     adversarial: bool = True
-    """whether a discriminator of pictures judges normals too"""
+    """whether a discriminator of pictures judges too; of colours, together with the normals of the fine stage"""
     cell: float = 0.008
     """metres between grid points of the actor's surface"""
 
@@ -63,6 +64,7 @@ class Trainee(nn.Module):
 
     shapes: nn.Parameter  # [n, 64]
     details: nn.Parameter  # [n, 64]
+    colours: nn.Parameter  # [n, 64]
     critic: Discriminator | None
     step: Tensor
     lessons: Lessons
@@ -70,7 +72,7 @@ class Trainee(nn.Module):
     def __init__(self, config: TrainingConfig, body: Body) -> None:
         super().__init__()
         self.config, self.body = config, body
-        self.networks = Networks(config.frequencies if config.stage == "fine" else 0)
+        self.networks = Networks(0)
         self.networks.network.start_as_ball()
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self._scans: dict[int, ScanOnPerson] = {}
@@ -78,17 +80,41 @@ class Trainee(nn.Module):
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         self.lessons = Lessons(capture, frames, SmplBody(self.body))
         people = len(self.lessons)
-        self.shapes, self.details = (nn.Parameter(torch.zeros(people, CODE)) for _ in range(2))
+        self.shapes, self.details, self.colours = (nn.Parameter(torch.zeros(people, CODE)) for _ in range(3))
         self.critic = None
-        if self.config.stage == "coarse":
-            return
-        self.shapes.data.copy_(take_stage(Path(self.config.start), self.networks, people))
-        if self.config.adversarial:
-            self.critic = Discriminator(capture.cameras[0].camera.width, 3)
-        for parameter in (self.shapes, *self.networks.parameters()):
+        if self.config.stage != "coarse":
+            self._go_on(read_stage(Path(self.config.start), people))
+
+    def _go_on(self, before: Stage) -> None:
+        """Makes what the stage adds, and freezes all that is there already. Raises ConfigError."""
+        config, fine_stage = self.config, self.config.stage == "fine"
+        if not fine_stage and not self.lessons.capture.textured:
+            raise ConfigError(
+                f"the scans of {self.lessons.capture.folder} have no textures, which 'colour' learns from"
+            )
+        if not fine_stage and config.adversarial and not before.frequencies:
+            raise ConfigError(
+                "the discriminator of colours sees normals too: start from the fine stage, or leave it out"
+            )
+        if fine_stage:
+            self.networks = Networks(config.frequencies)
+        else:
+            self.networks = Networks(before.frequencies, config.frequencies)
+        new = self.networks.state_dict()
+        fits = {
+            name: value for name, value in before.networks.items() if name in new and value.shape == new[name].shape
+        }
+        self.networks.load_state_dict(new | fits)
+        self.shapes.data.copy_(before.shapes)
+        self.details.data.copy_(before.details)
+        if config.adversarial:
+            self.critic = Discriminator(self.lessons.capture.cameras[0].camera.width, 3 if fine_stage else 6)
+        learnt = self.networks.norm_network if fine_stage else self.networks.colour_network
+        assert learnt is not None
+        frozen = [self.shapes, *self.networks.parameters(), self.colours if fine_stage else self.details]
+        for parameter in frozen:
             parameter.requires_grad_(False)
-        assert self.networks.norm_network is not None
-        self.networks.norm_network.requires_grad_(True)
+        learnt.requires_grad_(True)
 
     def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
         total: dict[str, Tensor] = {}
@@ -100,7 +126,7 @@ class Trainee(nn.Module):
                     self.networks, self.shapes[batch.frame], self.lessons, batch.frame, self.config.points, bones
                 )
             else:
-                found = self._fine(batch, pictures)
+                found = self._later(batch, pictures)
             for name, value in found.items():
                 total[name] = total.get(name, torch.zeros(())) + value / len(batches)
         if self.critic is not None:
@@ -123,50 +149,72 @@ class Trainee(nn.Module):
         return [*groups, {"params": critic, **_CRITIC}] if critic else groups
 
     def finished(self, capture: Capture) -> tuple[Model, Capture]:
-        frequencies = self.networks.frequencies
-        config = Config(len(self.shapes), frequencies, "normals" if frequencies else "shaded", self.config.cell)
+        stage, networks = self.config.stage, self.networks
+        config = Config(
+            people=len(self.shapes),
+            frequencies=networks.frequencies,
+            picture={"coarse": "shaded", "fine": "normals", "colour": "colour"}[stage],
+            cell=self.config.cell,
+            colours=self.config.frequencies if stage == "colour" else 0,
+        )
         model = Model(config, self.body)
-        model.networks.load_state_dict(self.networks.state_dict())
-        model.shape.fit(self.shapes.detach())
-        latents = [{"shape": one.numpy()} for one in model.shape.people]
-        if model.detail is not None:
-            model.detail.fit(self.details.detach())
-            for known, one in zip(latents, model.detail.people):
-                known["detail"] = one.numpy()
+        model.networks.load_state_dict(networks.state_dict())
+        tables = {"shape": self.shapes, "detail": self.details, "colour": self.colours}
+        latents: list[dict[str, np.ndarray]] = [{} for _ in self.shapes]
+        for name in model.schema.latents:
+            codes = getattr(model, name)
+            codes.fit(tables[name].detach())
+            for known, one in zip(latents, codes.people):
+                known[name] = one.numpy()
         return model, self.lessons.capture.showing(config.picture, latents)
 
-    def _fine(self, batch: RayBatch, pictures: list[fine.Pictures]) -> dict[str, Tensor]:
-        frame, code = batch.frame, self.shapes[batch.frame]
+    def _later(self, batch: RayBatch, pictures: list[fine.Pictures]) -> dict[str, Tensor]:
+        """Terms of the stages after the coarse one."""
+        frame, code, points = batch.frame, self.shapes[batch.frame], self.config.points
         if frame not in self._scans:
             self._scans[frame] = ScanOnPerson.of(self.networks, code, self.lessons, frame)
         with torch.no_grad():
             person = self.networks.sparse_person(code, self.lessons.registered(frame).betas)
-        camera = None if self.critic is None else batch.camera
-        found, made = fine.terms(
-            person, self.details[frame], self._scans[frame], self.lessons, frame, self.config.points, camera
-        )
+        camera, scan, detail = None if self.critic is None else batch.camera, self._scans[frame], self.details[frame]
+        if self.config.stage == "fine":
+            found, made = fine.terms(person, detail, scan, self.lessons, frame, points, camera)
+        else:
+            codes = detail, self.colours[frame]
+            found, made = colour.terms(person, codes, scan, self.lessons, frame, points, camera)
         if made is not None:
             pictures.append(made)
         return found
 
 
-def take_stage(path: Path, networks: Networks, people: int) -> Tensor:
-    """Loads what an earlier stage has learnt; the shape codes [people, 64]. Raises AvatarError for something else, or
-    codes of another number of scans."""
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What an earlier stage has learnt: parameters of Networks by name, codes [n, 64], octaves of its normals."""
+
+    networks: dict[str, Tensor]
+    shapes: Tensor
+    details: Tensor
+    frequencies: int
+
+
+def read_stage(path: Path, people: int) -> Stage:
+    """Of an actor, or of a published checkpoint. Raises AvatarError for another file, or codes of another number of
+    scans."""
     from ...actor import Actor
 
     if path.suffix == ".ckpt":
         found = checkpoint.read(path)
-        state, codes = found.networks, found.shapes
+        stage = Stage(found.networks, found.shapes, found.details, found.frequencies)
     else:
-        model: Any = Actor.load(path)._model
+        model = Actor.load(path)._model
         if not isinstance(model, Model):
-            raise actor_file.ActorFileError(f"{path} is an actor of another method; 'start' needs one of gDNA")
-        state = model.networks.state_dict()
-        codes = torch.stack([model.shape(one) for one in model.shape.people])
-    if len(codes) != people:
-        raise ConfigError(f"{path} has codes of {len(codes)} scans, the capture has {people}; use the same scans")
-    kept = {name: value for name, value in networks.state_dict().items()}
-    fits = {name: value for name, value in state.items() if name in kept and value.shape == kept[name].shape}
-    networks.load_state_dict(kept | fits)
-    return codes.detach()
+            raise ActorFileError(f"{path} is an actor of another method; 'start' needs one of gDNA")
+        shapes = torch.stack([model.shape(one) for one in model.shape.people])
+        details = torch.zeros_like(shapes)
+        if model.detail is not None:
+            details = torch.stack([model.detail(one) for one in model.detail.people])
+        stage = Stage(model.networks.state_dict(), shapes, details, model.config.frequencies)
+    if len(stage.shapes) != people:
+        raise ConfigError(
+            f"{path} has codes of {len(stage.shapes)} scans, the capture has {people}; use the same scans"
+        )
+    return stage

@@ -1,0 +1,60 @@
+"""A third stage, which the published system does not have: colours by a code, from textured scans.
+
+The network has the layout of that of normals. Colours of the scan's surface teach it, and a discriminator that sees
+normals and colours together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...camera import Camera
+from . import losses
+from .correspondences import ScanOnPerson
+from .field import Person, skin_normals
+from .fine import Pictures, on_white, scanned_picture, to_picture
+from .lessons import Lessons
+
+
+def terms(
+    person: Person,
+    codes: tuple[Tensor, Tensor],
+    scan: ScanOnPerson,
+    lessons: Lessons,
+    frame: int,
+    points: int,
+    camera: Camera | None,
+) -> tuple[dict[str, Tensor], Pictures | None]:
+    """As of the fine stage. codes: of detail, and of colour [64] with gradients."""
+    detail, code = codes
+    surface = scan.surface
+    some = torch.randint(len(surface.chosen), (points,))
+    neutral, pictures = surface.neutral[some], None
+    seen = None if camera is None else scan.seen(camera)
+    if seen is not None:
+        neutral = torch.cat([neutral, seen.neutral])
+    with torch.no_grad():
+        features = person.occupancy(neutral)[1]
+    found = person.colours(neutral, code, features)
+    captured = lessons.capture.samples(frame).colours
+    assert captured is not None, "checked when training starts"
+    made = {
+        "colours": (found[:points] - torch.as_tensor(captured)[surface.chosen[some]]).abs().mean(),
+        "regular": losses.REGULAR / 2 * losses.regular(code),
+    }
+    if camera is not None and seen is not None:
+        with torch.no_grad():
+            normals = skin_normals(person.normals(seen.neutral, detail, features[points:]), seen.transforms)
+        values = torch.cat([to_picture(normals, camera), 2 * found[points:] - 1], 1)
+        scanned = torch.cat([scanned_picture(lessons, camera, frame), _captured(lessons, camera, frame)])
+        pictures = Pictures(on_white(values, seen, camera), scanned)
+    return made, pictures
+
+
+def _captured(lessons: Lessons, camera: Camera, frame: int) -> Tensor:
+    """[3, S, S] in [-1, 1], over white."""
+    image = lessons.capture.showing("colour", [{}] * len(lessons)).image(lessons.view(camera), frame).astype(np.float32)
+    full = image[..., 3:] / 255
+    return torch.as_tensor(2 * (image[..., :3] / 255 * full + 1 - full) - 1).permute(2, 0, 1)
