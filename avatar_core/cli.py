@@ -27,6 +27,7 @@ COMMANDS = {
     "infer": ("avatar_core.commands.infer", "draw people of a capture from other cameras, or as somebody else"),
     "gaussians": ("avatar_core.commands.gaussians", "draw Gaussian primitives alone: spheres, ellipsoids, poses"),
     "vary": ("avatar_core.commands.vary", "write a shot of new people: samples, blends, body shapes"),
+    "replay-head": ("training.heads.replay", "show recorded frames beside an NPVA head, with the tracked mesh"),
     "export": ("avatar_core.commands.export", "write the posed surface of an actor as a mesh"),
     "import": (
         "avatar_core.commands.import_checkpoint",

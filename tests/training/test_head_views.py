@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from avatar_core.actor import Actor
 from avatar_core.cli import main
@@ -119,3 +120,19 @@ def test_without_coefficients_an_encoder_is_needed(folder: Path, tmp_path: Path)
         assert main(["train", str(config)]) == 2
     finally:
         (folder / "away.txt").rename(folder / "expressions.txt")
+
+
+def test_replay(folder: Path, tmp_path: Path) -> None:
+    trainer = HeadTrainer(options(folder, tmp_path / "run"))
+    trainer.actor({}).save(tmp_path / "head.actor")
+    output = tmp_path / "frames"
+    assert main(["replay-head", str(tmp_path / "head.actor"), str(folder), "--output", str(output)]) == 0
+    (path,) = output.iterdir()
+    captured, drawn, overlaid = np.split(np.asarray(Image.open(path)).astype(int), 3, 1)
+    identity = Identity.open(folder)
+    mask = identity.mask(identity.moments[2], identity.cameras[0])
+    assert (captured == identity.image(identity.moments[2], identity.cameras[0])).all()
+    changed = (drawn != overlaid).any(-1)
+    assert changed[mask].mean() > 0.95 and not changed[~mask].any()
+    wrong = ["--camera", "nobody"]
+    assert main(["replay-head", str(tmp_path / "head.actor"), str(folder), "--output", str(output), *wrong]) == 2

@@ -1,0 +1,101 @@
+"""`avatar replay-head`: recorded frames beside the actor's, and the actor's below the tracked mesh."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+from tqdm import tqdm
+
+from avatar_core.actor import QUALITIES, Actor
+from avatar_core.cuda.raster import rasterise
+from avatar_core.data.multiface_capture import MultifaceCapture
+from avatar_core.errors import AvatarError
+from avatar_core.frame import Frame, write_image
+from avatar_core.methods.npva import Model
+from avatar_core.methods.npva.importer import frame_latent
+from avatar_core.methods.npva.space import placed_view
+from avatar_core.quality import quality_named
+from avatar_core.render.tiles import Watch
+from avatar_core.video import VideoWriter, picture_of
+
+_LINE, _MESH = 0.12, np.array([40.0, 220.0, 190.0])  # half a line's width in a triangle, and its colour
+_SHADE = 0.5  # of the mesh over the picture
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("actor", type=Path, help="the .actor file of an NPVA head")
+    parser.add_argument("folder", type=Path, help="of its identity, prepared")
+    parser.add_argument("--frames", type=Path, help="list of frames, a line 'SEQUENCE FRAME' each (default: held out)")
+    parser.add_argument("--camera", help="by name (default: the first)")
+    parser.add_argument("--quality", choices=QUALITIES, default="preview")
+    parser.add_argument("--fps", type=int, default=30, help="of the video (default 30)")
+    parser.add_argument("--output", type=Path, required=True, help="an .mp4 file, or a folder of pictures")
+
+
+def run(arguments: Namespace) -> int:
+    actor = Actor.load(arguments.actor)
+    if not isinstance(actor.model, Model):
+        raise AvatarError(f"{arguments.actor} is no head of NPVA; 'avatar render' shows others")
+    capture = MultifaceCapture.open(arguments.folder, arguments.frames)
+    names = [camera.name for camera in capture.cameras]
+    if arguments.camera is not None and arguments.camera not in names:
+        raise AvatarError(f"--camera: there is no '{arguments.camera}'; there are {', '.join(names)}")
+    camera = 0 if arguments.camera is None else names.index(arguments.camera)
+    frames = [place for place, frame in enumerate(capture.frames) if frame.split == "test"]
+    film = arguments.output.suffix == ".mp4"
+    (arguments.output.parent if film else arguments.output).mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        video: VideoWriter | None = None
+        for frame in tqdm(frames, unit="frame"):
+            picture = panels(actor.model, capture, camera, frame, arguments.quality)
+            if not film:
+                moment = capture.source.moments[frame]
+                write_image(arguments.output / f"{moment.sequence}_{moment.frame}.png", picture)
+                continue
+            if video is None:
+                video = VideoWriter(arguments.output, (picture.shape[1], picture.shape[0]), arguments.fps)
+                stack.enter_context(video)
+            video.add(picture)
+    print(f"wrote {arguments.output}: {len(frames)} frames of camera {names[camera]}")
+    return 0
+
+
+def panels(model: Model, capture: MultifaceCapture, camera: int, frame: int, quality: str) -> np.ndarray:
+    """[H, 3 W, 3] uint8: the captured picture, the actor's, and the latter below the tracked mesh. With an encoder, the
+    frame's texture and mesh drive the actor as published, else its coefficients do. Raises AvatarError."""
+    view, controls = capture.cameras[camera].camera, capture.frames[frame].controls
+    moment = capture.source.moments[frame]
+    drawn: Frame
+    if model.encoder is not None:
+        with torch.inference_mode():
+            latent = frame_latent(model, capture.folder, moment.sequence, moment.frame)
+        drawn = model.picture(latent, np.asarray(controls.head), view, quality_named(quality), Watch())
+    elif model.schema.expressions == capture.names:
+        drawn = model.render(controls, view, quality_named(quality))
+    else:
+        raise AvatarError(f"{capture.folder} has other coefficients than the actor, which has no encoder")
+    picture = picture_of(drawn, "color", (0.0, 1.0))
+    captured = capture.image(camera, frame)[..., :3]
+    return np.concatenate([captured, picture, _overlaid(capture, camera, frame, picture)], 1)
+
+
+def _overlaid(capture: MultifaceCapture, camera: int, frame: int, picture: np.ndarray) -> np.ndarray:
+    """The picture below the tracked mesh: shaded, with the edges of its triangles."""
+    source, view = capture.source, capture.cameras[camera].camera
+    placed, _ = placed_view(view, np.asarray(capture.frames[frame].controls.head), torch.device("cpu"))
+    vertices = torch.as_tensor(source.vertices(source.moments[frame])).float()
+    local, faces = vertices @ placed.rotation.T + placed.translation, torch.as_tensor(source.topology.faces)
+    found = rasterise(local @ placed.K.T, faces, view.height, view.width)
+    corners = local[faces]
+    flat = normalize(torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), dim=1)
+    seen = (found.face >= 0).numpy()
+    light = flat[:, 2].abs()[found.face.clamp(min=0)].numpy()
+    edge = (found.bary.amin(-1) < _LINE).numpy()
+    over = np.where(edge, 0.5, 1.0)[..., None] * light[..., None] * _MESH
+    mixed = np.where(seen[..., None], (1 - _SHADE) * picture + _SHADE * over, picture)
+    return np.round(mixed).astype(np.uint8)
