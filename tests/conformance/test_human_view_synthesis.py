@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from avatar_core.cuda.gaussians import gaussian_image, published_background
 from avatar_core.methods.human_view_synthesis.appearance import AppearanceEncoder
+from avatar_core.methods.human_view_synthesis.checkpoint import parse
 from avatar_core.methods.human_view_synthesis.config import Config
 from avatar_core.methods.human_view_synthesis.decoder import Decoder
 from avatar_core.methods.human_view_synthesis.discriminator import Discriminator
@@ -181,6 +182,39 @@ def test_whole_picture(recording: Recording) -> None:
     pose, appearance = recording.column("known.gt_pose_B"), recording["out.A.appearance"]
     with torch.no_grad():
         picture, _ = generator.draw(pose, appearance, [recording.plane.float()])
+    assert apart_for_its_size(picture, recording["known.image_from_render_fp64"]) < PICTURE
+
+
+def test_an_imported_checkpoint_draws_the_recorded_picture(recording: Recording) -> None:
+    """In the published layout, with all of its tensors and options; nothing is left over."""
+    config = replace(recording.config, encoder=True, pose_width=64)
+    with torch.device("meta"):
+        shapes = {k: tuple(v.shape) for k, v in Generator(config).state_dict().items() if "primitives" not in k}
+    salt = recording.values.salt
+    state = {
+        f"model.{name}": torch.zeros(()).expand(shape)  # no part of this picture
+        if name.startswith(("i2a.", "p2p."))
+        else torch.as_tensor(human_view_synthesis(name, shape, salt))
+        for name, shape in shapes.items()
+    }
+    skeleton = config.skeleton_of()
+    options = {
+        "joints": {name: number for number, name in enumerate(skeleton.joints)},
+        "edges": skeleton.limbs,
+        "widths": torch.tensor(skeleton.widths)[:, None, None],
+        "rendering_resolution": config.latent,
+        "target_resolution": config.size,
+    }
+    found = parse(state, options, Path("fake.ckpt"))
+    assert (found.config.size, found.config.latent, found.config.skeleton) == (
+        config.size,
+        config.latent,
+        skeleton.name,
+    )
+    generator = Generator(made).eval().requires_grad_(False)
+    generator.load_state_dict(found.generator)
+    pose, appearance = recording.column("known.gt_pose_B"), recording["out.A.appearance"]
+    picture, _ = generator.draw(pose, appearance, [recording.plane.float()])
     assert apart_for_its_size(picture, recording["known.image_from_render_fp64"]) < PICTURE
 
 
