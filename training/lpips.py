@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from .network_files import read_tensors, take
+from avatar_core.nn.network_files import read_tensors, take
 
 _CONVOLUTIONS = (  # number, channels in and out, size, stride, padding
     (0, 3, 64, 11, 4, 2),

@@ -27,10 +27,10 @@ from avatar_core.methods.human_view_synthesis.lessons import Views
 from avatar_core.methods.human_view_synthesis.losses import gradient_penalty, over, pose_error
 from avatar_core.methods.human_view_synthesis.skeleton import HUMAN36M, PANOPTIC
 from avatar_core.methods.human_view_synthesis.training import Student
+from avatar_core.nn.vgg import VggDistance
 from training.options import TrainOptions
 from training.people.evaluate import aligned, picture_metrics
 from training.people.trainer import PeopleTrainer
-from training.people.vgg import VggDistance
 
 SIDE, FRAMES, CAMERAS = 64, 6, 4
 SMALL = {"size": 32, "latent": 32, "base": 8, "features": 4, "encoder_base": 8, "pose_width": 256, "dropout": 0.0}

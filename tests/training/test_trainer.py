@@ -177,7 +177,7 @@ def test_squares_are_compared_by_features(capture: Capture, tmp_path: Path) -> N
         np.testing.assert_array_equal(across[3, 5] - corner, [5, 3])
     trainer.model.losses(squares[:1], 0.0)["perceptual"].backward()
     assert float(trainer.model.field.fine.table.grad.abs().max()) > 0
-    with pytest.raises(AvatarError, match=r"none.pth, weights of the perceptual loss, cannot be read"):
+    with pytest.raises(AvatarError, match=r"none.pth cannot be read"):
         Trainer(read_train_options(config(capture, tmp_path, **changes | {"perceptual": "none.pth", "output": "x"})))
 
 

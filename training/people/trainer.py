@@ -25,11 +25,11 @@ from avatar_core.methods.human_view_synthesis.lessons import Views
 from avatar_core.methods.human_view_synthesis.losses import over
 from avatar_core.methods.human_view_synthesis.model import Model
 from avatar_core.methods.human_view_synthesis.training import STAGES, Student
+from avatar_core.nn.vgg import VggDistance
 
 from ..options import TrainOptions
 from ..trainer import Trainer
 from .evaluate import draw, measure_people
-from .vgg import VggDistance
 
 METHOD = "human_view_synthesis"
 _SHOWN = 4  # views of a person that their appearance is the mean of

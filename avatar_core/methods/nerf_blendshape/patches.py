@@ -12,12 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from ...data.nerf_blendshape import Box
-from ...errors import AvatarError
 
 SIDE = 32  # pixels
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
-"""Two pictures [1, 3, H, W] in [-1, 1] to their distance, a scalar."""
+"""Two pictures [1, 3, H, W], display sRGB in [0, 1], to their distance, a scalar."""
 
 
 def patch(box: Box, size: tuple[int, int], rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
@@ -38,13 +37,3 @@ def in_box(box: Box, size: tuple[int, int], count: int, rng: np.random.Generator
     inside = rng.integers((box.left, box.top), (max(box.right, box.left + 1), max(box.bottom, box.top + 1)), (count, 2))
     anywhere = rng.integers((0, 0), size, (count, 2))
     return np.where(np.arange(count)[:, None] < round(0.9 * count), inside, anywhere)
-
-
-def lpips() -> Perceptual:
-    """The distance of Zhang et al. 2018 on VGG features, by the package of that name. Raises AvatarError without it."""
-    try:
-        from lpips import LPIPS  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise AvatarError("option 'perceptual' needs the package lpips and its weights: pip install lpips") from error
-    network = LPIPS(net="vgg")
-    return lambda one, two: network(one, two).mean()

@@ -13,8 +13,8 @@ class Config(FieldConfig):
 
     resolution: int = 129
     """vertices of the density grid, a side"""
-    perceptual: bool = False
-    """LPIPS on patches of the face in the last phase of training; needs the package lpips"""
+    perceptual: str = ""
+    """weights of LPIPS on VGG-16 (nn/vgg.py), for patches of the face in the last phase of training; '': none"""
 
     def check(self) -> None:
         super().check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,11 @@ from torch import Tensor
 
 from ....body import Body
 from ....data.capture import Capture
+from ....nn.vgg import VggDistance
 from ....quality import Quality
 from ...base import RayBatch
 from ..base import HeadModel, Shaded, tracked
 from ..field import clamped
-from ..patches import lpips
 from ..space import to_head
 from . import occupancy
 from .config import Config
@@ -71,7 +72,7 @@ class Model(HeadModel):
         self._lessons = Lessons(tracked(capture, self.config))
         self.set_ranges(*self._lessons.capture.ranges)
         if self.config.perceptual:
-            self._lessons.perceptual = lpips()
+            self._lessons.perceptual = VggDistance(Path(self.config.perceptual), scales=1)
 
     def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
         assert self._lessons is not None, "prepare() comes first"

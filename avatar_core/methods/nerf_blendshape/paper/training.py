@@ -88,7 +88,7 @@ class Lessons:
         if self.perceptual is None:
             return error
         side = round(len(pixels) ** 0.5)
-        one, two = ((2 * part - 1).T.reshape(1, 3, side, side) for part in (picture, target))
+        one, two = (part.T.reshape(1, 3, side, side) for part in (picture, target))
         return _PATCH_WEIGHT * (error + self.perceptual(one, two))
 
     def _noise(self, rays: int) -> Tensor:

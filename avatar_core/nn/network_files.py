@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from avatar_core.errors import AvatarError
+from ..errors import AvatarError
 
 _MAX_BYTES = 1 << 30
 
