@@ -206,9 +206,11 @@ def test_an_imported_checkpoint_draws_the_recorded_picture(recording: Recording)
         "target_resolution": config.size,
     }
     found = parse(state, options, Path("fake.ckpt"))
-    assert (found.config.size, found.config.latent, found.config.skeleton) == (
+    made = found.config
+    assert (made.size, made.latent, made.base, made.skeleton) == (
         config.size,
         config.latent,
+        config.base,
         skeleton.name,
     )
     generator = Generator(made).eval().requires_grad_(False)
