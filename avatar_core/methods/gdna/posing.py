@@ -56,10 +56,10 @@ class PersonMesh:
         parts = zip(self.neutral.split(_CHUNK), self.features.split(_CHUNK))
         return torch.cat([person.colours(points, code, features) for points, features in parts])
 
-    def shaped(self, person: Person) -> Tensor:
+    def shaped(self, person: Person, iterations: int = _ITERATIONS) -> Tensor:
         """x [V, 3] with the person's betas."""
         x = self.neutral
-        for _ in range(_ITERATIONS):
+        for _ in range(iterations):
             offsets = torch.cat([person.neutral(part) - part for part in x.split(_CHUNK)])
             x = self.neutral - offsets
         return x

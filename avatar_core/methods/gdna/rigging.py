@@ -20,6 +20,7 @@ from .field import Person
 from .posing import PersonMesh, fuse, vertex_normals
 
 _SPAN = 2.0  # betas to either side of a secant
+_ITERATIONS = 2  # of its ends; what they miss is far less than what bends between them
 _FOLD = 0.03  # metres: what bends wider than this is left to the mesh
 _DEEPEST = 0.02  # metres of relief
 
@@ -28,7 +29,7 @@ def rig(person: Person, mesh: PersonMesh, shaped: Tensor, normals: Tensor | None
     """shaped: [V, 3] `mesh` with the person's betas. normals: [V, 3] learnt, canonical, not of unit length."""
     directions = []
     for unit in _SPAN * torch.eye(BETAS):
-        ends = [mesh.shaped(replace(person, betas=betas)) for betas in (unit, -unit)]
+        ends = [mesh.shaped(replace(person, betas=betas), _ITERATIONS) for betas in (unit, -unit)]
         directions.append((ends[0] - ends[1]) / (2 * _SPAN))
     shapedirs = torch.stack(directions, 2)
     rest = body.canonical(torch.zeros(BETAS))
