@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from . import (
     cli,
+    compositing_operators,
     engine,
     failures,
     motion_operators,
@@ -19,10 +20,11 @@ from . import (
     properties,
     session,
     viewport,
+    worker_operators,
 )
 
 _MODULES = (
-    *(properties, preferences, operators, motion_operators, people, panels),
+    *(properties, preferences, operators, motion_operators, people, compositing_operators, worker_operators, panels),
     *(engine, failures, cli, viewport, session),
 )
 

@@ -9,8 +9,8 @@ from typing import Any
 import bpy
 
 from . import motion, session
+from .attempt import attempt
 from .errors import SceneError
-from .operators import attempt
 from .pose import current_betas, rest_pelvis
 from .properties import actor_file, avatar_of, body_mesh
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an artist can do: load an actor, let it cast shadows, set up compositing, see to the worker."""
+"""What an artist can do with an actor: load it, drive it, dress it, let it cast shadows, see it live."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import baked, compositor, retarget, session, viewport
+from . import compositor, retarget, session, viewport
 from .attach import add_expressions, attach
-from .client import WorkerError
+from .attempt import attempt
 from .drive import guessed_map
 from .errors import SceneError
 from .pose import current_betas
-from .properties import actor_file, actor_objects, avatar_of, body_mesh, owner_scene
+from .properties import actor_file, actor_objects, avatar_of, body_mesh
 from .rig import RigArrays, build_rig, fit_bones
 from .wardrobe import picture
 
@@ -233,118 +233,6 @@ class AVATAR_OT_live(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class AVATAR_OT_setup_compositing(bpy.types.Operator):
-    """Render the avatars in a scene of their own and merge them by depth. Press again for new ones"""
-
-    bl_idname = "avatar.setup_compositing"
-    bl_label = "Set Up Compositing"
-    bl_options = frozenset({"REGISTER", "UNDO"})
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._set_up(context))
-
-    def _set_up(self, context: bpy.types.Context) -> str:
-        avatars = compositor.set_up(context.scene.avatar.owner or context.scene)
-        return f"{len(actor_objects(avatars))} avatars render in '{avatars.name}' and are merged by depth."
-
-
-class AVATAR_OT_remove_compositing(bpy.types.Operator):
-    """Remove the scene of the avatars and its nodes; the compositor is as it was before"""
-
-    bl_idname = "avatar.remove_compositing"
-    bl_label = "Remove Compositing"
-    bl_options = frozenset({"REGISTER", "UNDO"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return (context.scene.avatar.owner or context.scene).avatar.avatars is not None
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        scene = context.scene.avatar.owner or context.scene
-        if context.window is not None and context.window.scene == scene.avatar.avatars:
-            context.window.scene = scene
-        compositor.remove(scene)
-        return {"FINISHED"}
-
-
-class AVATAR_OT_use_baked(bpy.types.Operator):
-    """Take the avatars from baked pictures: choose one of those that the command 'avatar bake' wrote"""
-
-    bl_idname = "avatar.use_baked"
-    bl_label = "Use Baked Pictures"
-    bl_options = frozenset({"REGISTER", "UNDO"})
-
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_glob: bpy.props.StringProperty(default="*.exr", options={"HIDDEN"})
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._use(context))
-
-    def _use(self, context: bpy.types.Context) -> str:
-        first = Path(bpy.path.abspath(self.filepath)).absolute()
-        return f"{baked.use(owner_scene(context.scene), first)} baked frames are merged by depth."
-
-
-class AVATAR_OT_render_again(bpy.types.Operator):
-    """Render the avatars again instead of taking them from baked pictures; the pictures stay where they are"""
-
-    bl_idname = "avatar.render_again"
-    bl_label = "Render Instead"
-    bl_options = frozenset({"REGISTER", "UNDO"})
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._again(context))
-
-    def _again(self, context: bpy.types.Context) -> str:
-        baked.render_again(owner_scene(context.scene))
-        return "The avatars are rendered again."
-
-
-class AVATAR_OT_check_worker(bpy.types.Operator):
-    """Start the renderer and say what it is and where it renders"""
-
-    bl_idname = "avatar.check_worker"
-    bl_label = "Check"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        def check() -> str:
-            session.current.check()
-            return session.current.status
-
-        return attempt(self, context, check)
-
-
-class AVATAR_OT_stop_worker(bpy.types.Operator):
-    """End the renderer and free its memory; it starts again by itself when it is needed"""
-
-    bl_idname = "avatar.stop_worker"
-    bl_label = "Stop"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return session.current.running
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.close()
-        return {"FINISHED"}
-
-
-class AVATAR_OT_copy_install(bpy.types.Operator):
-    """Copy the terminal command that installs the renderer beside Blender"""
-
-    bl_idname = "avatar.copy_install"
-    bl_label = "Copy Install Command"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        context.window_manager.clipboard = session.INSTALL_COMMAND
-        self.report({"INFO"}, "Copied: paste it into a terminal, then choose that Python above.")
-        return {"FINISHED"}
-
-
 def is_stand_in(mesh: bpy.types.Object) -> bool:
     return not mesh.hide_render and not mesh.visible_camera
 
@@ -373,30 +261,7 @@ _OPERATORS = (
     AVATAR_OT_fit_bones,
     AVATAR_OT_live,
     AVATAR_OT_attach_head,
-    AVATAR_OT_setup_compositing,
-    AVATAR_OT_remove_compositing,
-    AVATAR_OT_use_baked,
-    AVATAR_OT_render_again,
-    AVATAR_OT_check_worker,
-    AVATAR_OT_stop_worker,
-    AVATAR_OT_copy_install,
 )
-
-
-def attempt(operator: bpy.types.Operator, context: bpy.types.Context, work: Any) -> set[str]:
-    """Does `work`, which returns a sentence; its known failures become the operator's error."""
-    window = context.window
-    if window is not None:
-        window.cursor_modal_set("WAIT")
-    try:
-        operator.report({"INFO"}, work())
-    except (SceneError, WorkerError) as error:
-        operator.report({"ERROR"}, str(error))
-        return {"CANCELLED"}
-    finally:
-        if window is not None:
-            window.cursor_modal_restore()
-    return {"FINISHED"}
 
 
 def _stored(path: Path) -> str:

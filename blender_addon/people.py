@@ -13,8 +13,8 @@ import bpy
 import numpy as np
 
 from . import session
+from .attempt import attempt
 from .errors import SceneError
-from .operators import attempt
 from .pose import current_betas, read_controls
 from .properties import actor_file, avatar_of, body_mesh
 from .rig import RigArrays, build_rig, fit_bones

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The renderer beside Blender: checked, ended, installed."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import session
+from .attempt import attempt
+
+
+class AVATAR_OT_check_worker(bpy.types.Operator):
+    """Start the renderer and say what it is and where it renders"""
+
+    bl_idname = "avatar.check_worker"
+    bl_label = "Check"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        def check() -> str:
+            session.current.check()
+            return session.current.status
+
+        return attempt(self, context, check)
+
+
+class AVATAR_OT_stop_worker(bpy.types.Operator):
+    """End the renderer and free its memory; it starts again by itself when it is needed"""
+
+    bl_idname = "avatar.stop_worker"
+    bl_label = "Stop"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return session.current.running
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.close()
+        return {"FINISHED"}
+
+
+class AVATAR_OT_copy_install(bpy.types.Operator):
+    """Copy the terminal command that installs the renderer beside Blender"""
+
+    bl_idname = "avatar.copy_install"
+    bl_label = "Copy Install Command"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.window_manager.clipboard = session.INSTALL_COMMAND
+        self.report({"INFO"}, "Copied: paste it into a terminal, then choose that Python above.")
+        return {"FINISHED"}
+
+
+def register() -> None:
+    for operator in _OPERATORS:
+        bpy.utils.register_class(operator)
+
+
+def unregister() -> None:
+    for operator in reversed(_OPERATORS):
+        bpy.utils.unregister_class(operator)
+
+
+_OPERATORS = (
+    AVATAR_OT_check_worker,
+    AVATAR_OT_stop_worker,
+    AVATAR_OT_copy_install,
+)
