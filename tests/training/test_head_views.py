@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from avatar_core.cli import main
 from avatar_core.data.multiface import Identity
 from avatar_core.data.multiface_capture import MultifaceCapture
 from training.evaluate import rendered_pair
+from training.heads import student
 from training.heads.trainer import HeadTrainer
 from training.options import TrainOptions
 
@@ -111,15 +114,23 @@ def test_two_processes_learn_alike(folder: Path, tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [1] and np.isfinite(lines[0]["rgb"])
 
 
-def test_without_coefficients_an_encoder_is_needed(folder: Path, tmp_path: Path) -> None:
+def test_without_coefficients_frames_are_expressions(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("expressions.txt"))
+    assert MultifaceCapture.open(bare).names[1] == "E001/000003"
+    plain = options(bare, tmp_path / "run", minutes=1e9)
     config = tmp_path / "run.yaml"
-    config.write_text(yaml.safe_dump(vars(options(folder, tmp_path / "run", minutes=1e9))))
-    (folder / "expressions.txt").rename(folder / "away.txt")
-    try:
-        assert MultifaceCapture.open(folder).names[1] == "E001/000003"
-        assert main(["train", str(config)]) == 2
-    finally:
-        (folder / "away.txt").rename(folder / "expressions.txt")
+    config.write_text(yaml.safe_dump(vars(plain)))
+    assert main(["train", str(config)]) == 2  # an encoder is needed
+    latents = {f"{3 * k:06d}": torch.randn(1, 4, 8, 8) for k in range(3)}
+    monkeypatch.setattr(student, "frame_latent", lambda model, data, sequence, frame: latents[frame])
+    trainer = HeadTrainer(replace(plain, config={**plain.config, "encoder": True}))
+    model, _ = trainer.model.finished(trainer.capture)
+    for frame, latent in zip(trainer.capture.frames, latents.values(), strict=True):
+        found = model.driver(torch.as_tensor(frame.controls.expression))
+        torch.testing.assert_close(found, latent, rtol=1e-3, atol=1e-3)
 
 
 def test_replay(folder: Path, tmp_path: Path) -> None:
