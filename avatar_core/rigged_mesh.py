@@ -18,7 +18,8 @@ class RiggedMesh:
     vertices: [V, 3] at betas 0, as the rest of the rig has them. faces: [F, 3] int32. weights: [V, J], rows sum to 1.
     shapedirs: [V, 3, B]. joints: [J, 3] at rest. rest: [J, 3, 3] how far bones are turned at rest against the body's
     own rest pose. joint_shapedirs: [J, 3, B]. normals: [V, 3] unit, at rest; relief: [V, 3] displacements that give the
-    mesh these normals. Both are empty where nothing finer than the mesh was learnt.
+    mesh these normals. Both are empty where nothing finer than the mesh was learnt. colours: [V, 3] display sRGB in
+    [0, 1], empty where none were learnt.
     """
 
     vertices: np.ndarray
@@ -30,3 +31,4 @@ class RiggedMesh:
     joint_shapedirs: np.ndarray
     normals: np.ndarray
     relief: np.ndarray
+    colours: np.ndarray

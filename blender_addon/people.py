@@ -19,7 +19,7 @@ from .pose import current_betas, read_controls
 from .properties import actor_file, avatar_of, body_mesh
 from .rig import RigArrays, build_rig, fit_bones
 
-RELIEF, NORMALS = "detail", "detail_normal"  # a shape key and an attribute
+RELIEF, NORMALS, COLOURS = "detail", "detail_normal", "Color"  # a shape key and attributes
 
 
 class AVATAR_OT_sample_person(bpy.types.Operator):
@@ -145,7 +145,11 @@ def make_mesh(actor: bpy.types.Object, context: bpy.types.Context, detail: int) 
         block = mesh.shape_key_add(name=RELIEF, from_mix=False)
         block.data.foreach_set("co", (planes["vertices"] + planes["relief"]).ravel())
         block.value = 1.0
-    mesh.data.materials.append(_skin())
+    coloured = len(planes["colours"]) > 0
+    if coloured:
+        colours = mesh.data.color_attributes.new(COLOURS, "FLOAT_COLOR", "POINT")
+        colours.data.foreach_set("color_srgb", np.pad(planes["colours"], ((0, 0), (0, 1)), constant_values=1.0).ravel())
+    mesh.data.materials.append(_skin(coloured))
     rig.hide_set(True)
     actor.avatar.person_mesh, actor.hide_render = mesh, True
     if body is not None:
@@ -205,12 +209,18 @@ def _follow_shape(mesh: bpy.types.Object, body: bpy.types.Object | None, betas: 
         target.data_path = f'key_blocks["{block.name}"].value'
 
 
-def _skin() -> bpy.types.Material:
-    material = bpy.data.materials.get("Avatar Clay")
+def _skin(coloured: bool) -> bpy.types.Material:
+    name = "Avatar Colours" if coloured else "Avatar Clay"
+    material = bpy.data.materials.get(name)
     if material is None:
-        material = bpy.data.materials.new("Avatar Clay")
+        material = bpy.data.materials.new(name)
         material.use_nodes = True
-        shader = next(node for node in material.node_tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled")
+        tree = material.node_tree
+        shader = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled")
         shader.inputs["Base Color"].default_value = (0.6, 0.56, 0.52, 1)
         shader.inputs["Roughness"].default_value = 0.7
+        if coloured:
+            source = tree.nodes.new("ShaderNodeVertexColor")
+            source.layer_name = COLOURS
+            tree.links.new(source.outputs["Color"], shader.inputs["Base Color"])
     return material

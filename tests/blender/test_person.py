@@ -25,7 +25,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Actor:
     """An untrained actor: a bumpy ball around the pelvis, that all bones move."""
     torch.manual_seed(0)
     body = load_body(ROOT / "tests" / "data" / "reference" / "smpl_synth.npz")
-    model = Model(Config(people=5, frequencies=4), body)
+    model = Model(Config(people=5, frequencies=4, colours=4), body)
     networks = model.networks
     networks.network.start_as_ball()
     with torch.no_grad():
@@ -33,8 +33,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Actor:
         networks.deformer.lbs_network.lin4.weight_g.mul_(0.5)
         networks.deformer.disp_network.lin4.weight_g.mul_(0.1)
         for number in range(9):
-            getattr(networks.norm_network, f"lin{number}").weight_g.mul_(3)
-        for codes in (model.shape, model.detail):
+            for network in (networks.norm_network, networks.colour_network):
+                getattr(network, f"lin{number}").weight_g.mul_(3)
+        for codes in (model.shape, model.detail, model.colour):
             codes.fit(0.3 * torch.randn(5, 64))
     actor = Actor(model.eval(), body, describe("gdna", model, body, {"name": "people"}, "CC0-1.0"))
     path = tmp_path_factory.mktemp("people") / "people.actor"
@@ -76,11 +77,19 @@ def test_codes_are_sampled_and_keyed(people: Actor, made: tuple[dict[str, Any], 
     np.testing.assert_allclose(report["between"], 0.5, atol=0.01)  # eased in the middle of 20 frames
 
 
+def test_colours_are_those_of_the_actor(people: Actor, made: tuple[dict[str, Any], dict[str, np.ndarray]]) -> None:
+    report, posed = made
+    latents = {name: np.array(values, np.float32) for name, values in report["codes"].items()}
+    wanted = people.rigged(Controls(latents=latents), 1).colours
+    assert np.ptp(wanted) > 0.01
+    np.testing.assert_allclose(posed["colours"], wanted, atol=2e-3)
+
+
 def test_shape_keys_follow_the_body(made: tuple[dict[str, Any], dict[str, np.ndarray]]) -> None:
     report, _ = made
     assert report["keys"] == ["Basis", *(f"beta_{i:02d}" for i in range(10)), "detail"]
     assert report["followed"] == pytest.approx([0.5, 0.5])
-    assert "detail_normal" in report["attributes"] and 1e-4 < report["relief"] <= 0.02
+    assert {"detail_normal", "Color"} <= set(report["attributes"]) and 1e-4 < report["relief"] <= 0.02
 
 
 def test_cycles_renders_it_and_other_programs_open_it(made: tuple[dict[str, Any], dict[str, np.ndarray]]) -> None:

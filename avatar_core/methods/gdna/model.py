@@ -114,7 +114,7 @@ class Model(nn.Module):
         """Cells as of `surface`; the pose is of no account."""
         with torch.inference_mode():
             made = self._made(self.schema.check(controls), _cell(detail), lambda: None)
-            return rig(made.person, made.mesh, made.shaped, made.normals, self._body())
+            return rig(made.person, made.mesh, made.shaped, made.normals, made.colours, self._body())
 
     def _posed(
         self, controls: Controls, cell: float, check: Callable[[], None]

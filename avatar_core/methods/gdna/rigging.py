@@ -25,8 +25,16 @@ _FOLD = 0.03  # metres: what bends wider than this is left to the mesh
 _DEEPEST = 0.02  # metres of relief
 
 
-def rig(person: Person, mesh: PersonMesh, shaped: Tensor, normals: Tensor | None, body: SmplBody) -> RiggedMesh:
-    """shaped: [V, 3] `mesh` with the person's betas. normals: [V, 3] learnt, canonical, not of unit length."""
+def rig(
+    person: Person,
+    mesh: PersonMesh,
+    shaped: Tensor,
+    normals: Tensor | None,
+    colours: Tensor | None,
+    body: SmplBody,
+) -> RiggedMesh:
+    """shaped: [V, 3] `mesh` with the person's betas. normals: [V, 3] learnt, canonical, not of unit length. colours:
+    [V, 3] display sRGB."""
     directions = []
     for unit in _SPAN * torch.eye(BETAS):
         ends = [mesh.shaped(replace(person, betas=betas), _ITERATIONS) for betas in (unit, -unit)]
@@ -49,6 +57,7 @@ def rig(person: Person, mesh: PersonMesh, shaped: Tensor, normals: Tensor | None
         joint_shapedirs=moves.numpy(),
         normals=unit.numpy(),
         relief=lifted.numpy(),
+        colours=np.zeros((0, 3), np.float32) if colours is None else colours.clamp(0, 1).numpy(),
     )
 
 

@@ -55,7 +55,9 @@ def main(arguments: list[str]) -> int:
     for name, value in BETAS.items():
         shape[name].value = value
     relief.value = 0.0
-    np.savez(folder / "posed.npz", **posed(rig, mesh))
+    colours = np.empty(len(mesh.data.vertices) * 4, np.float32)
+    mesh.data.color_attributes["Color"].data.foreach_get("color_srgb", colours)
+    np.savez(folder / "posed.npz", colours=colours.reshape(-1, 4)[:, :3], **posed(rig, mesh))
     for name in BETAS:
         shape[name].value = 0.5
     bpy.context.view_layer.update()
