@@ -21,7 +21,6 @@ from avatar_core.data.people.views import ViewReader
 from avatar_core.frame import linear_to_srgb
 
 _BEHIND = np.array([0.93, 0.93, 0.93])
-_LARGER = 2
 
 
 def main(folder: str, path: str) -> None:
@@ -36,10 +35,10 @@ def main(folder: str, path: str) -> None:
         for frame in (2, 7, 11):
             row += [*_compared(actor, reader, one, 0, held, frame)]
         rows.append(np.concatenate(row, 1))
-    _save(np.concatenate(rows), here / "human_view_synthesis.png")
+    Image.fromarray(np.concatenate(rows)).save(here / "human_view_synthesis.png", optimize=True)
     people = [capture.recordings[0], capture.recordings[1], capture.recordings[-1]]
     motion, frames = capture.recordings[2], (0, 5, 8, 10, 14)
-    top = [np.full((config["size"], config["size"], 3), 255, np.uint8)]
+    top = [np.full((config["size"], config["size"], 3), np.round(255 * _BEHIND), np.uint8)]
     top += [_over(reader.read(motion, 1, frame).picture) for frame in frames]
     rows = [np.concatenate(top, 1)]
     for one in people:
@@ -47,7 +46,7 @@ def main(folder: str, path: str) -> None:
         appearance = actor.read_appearance(shown)
         drawn = [_drawn(actor, reader, motion, 1, frame, appearance) for frame in frames]
         rows.append(np.concatenate([_over(shown), *drawn], 1))
-    _save(np.concatenate(rows), here / "human_view_synthesis_transfer.png")
+    Image.fromarray(np.concatenate(rows)).save(here / "human_view_synthesis_transfer.png", optimize=True)
 
 
 def _compared(
@@ -74,11 +73,6 @@ def _drawn(
 def _over(picture: np.ndarray) -> np.ndarray:
     alpha = picture[..., 3:] / 255
     return np.round(picture[..., :3] * alpha + 255 * _BEHIND * (1 - alpha)).astype(np.uint8)
-
-
-def _save(picture: np.ndarray, path: Path) -> None:
-    image = Image.fromarray(picture)
-    image.resize((image.width * _LARGER, image.height * _LARGER), Image.Resampling.BICUBIC).save(path, optimize=True)
 
 
 if __name__ == "__main__":
