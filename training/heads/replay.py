@@ -66,8 +66,9 @@ def run(arguments: Namespace) -> int:
 
 
 def panels(model: Model, capture: MultifaceCapture, camera: int, frame: int, quality: str) -> np.ndarray:
-    """[H, 3 W, 3] uint8: the captured picture, the actor's, and the latter below the tracked mesh. With an encoder, the
-    frame's texture and mesh drive the actor as published, else its coefficients do. Raises AvatarError."""
+    """[H, 3 W, 3] uint8: the captured picture within its mask, the actor's, and the latter below the tracked mesh.
+    With an encoder, the frame's texture and mesh drive the actor as published, else its coefficients do. Raises
+    AvatarError."""
     view, controls = capture.cameras[camera].camera, capture.frames[frame].controls
     moment = capture.source.moments[frame]
     drawn: Frame
@@ -80,7 +81,9 @@ def panels(model: Model, capture: MultifaceCapture, camera: int, frame: int, qua
     else:
         raise AvatarError(f"{capture.folder} has other coefficients than the actor, which has no encoder")
     picture = picture_of(drawn, "color", (0.0, 1.0))
-    captured = capture.image(camera, frame)[..., :3]
+    image = capture.image(camera, frame).astype(np.float32)
+    alpha = image[..., 3:] / 255
+    captured = np.round(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
     return np.concatenate([captured, picture, _overlaid(capture, camera, frame, picture)], 1)
 
 

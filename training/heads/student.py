@@ -19,7 +19,7 @@ from avatar_core.methods.npva.training import Lesson, learn
 from ..processes import Processes
 
 _RATE = 1e-3
-_SPREAD = 0.3  # of the first latents, for coefficients of 1
+_SPREAD = 0.1  # of the first latents, around one of spread 1: alike, for their statistics are averaged
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Student(nn.Module):
         values = _coefficients(capture, frames)
         self.model.driver.set_range(values.amin(0), values.amax(0))
         if self.model.encoder is None:
+            nn.init.normal_(self.model.driver.bias)
             nn.init.normal_(self.model.driver.weight, std=_SPREAD)
 
     def losses(self, batches: Sequence[Attempt], progress: float) -> dict[str, Tensor]:

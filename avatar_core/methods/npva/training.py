@@ -75,6 +75,13 @@ def learn(
     found = Cloud(head, model.aggregator, config).render(samples)
     colour = torch.zeros(len(pixels), 3).to(found.colour).index_put((near,), found.colour)
     captured = lesson.photo[y, x]
+    if lesson.mask is not None and not (config.opaque or config.published):
+        mask = lesson.mask[y, x]
+        coverage = torch.zeros_like(colour[:, 0]).index_put((near,), found.coverage)
+        terms["mask"] = (coverage - mask).abs().mean()
+        backdrop = torch.rand(3, device=pixels.device)  # dark hair is not to be told from black seen through it
+        colour = colour + (1 - coverage)[:, None] * backdrop
+        captured = captured + (1 - mask)[:, None] * backdrop
     terms["rgb"] = losses.colour(colour, captured)
     if lesson.depth is not None:
         measured = lesson.depth[y, x]
@@ -82,9 +89,6 @@ def learn(
         depth = torch.zeros_like(measured).index_put((near,), torch.where(found.coverage > 0.5, seen, 0.0))
         terms["depth"] = losses.depth(depth, measured)
         terms["surface_depth"] = losses.depth(surface[y, x], measured)
-    if lesson.mask is not None and not (config.opaque or config.published):
-        coverage = torch.zeros_like(colour[:, 0]).index_put((near,), found.coverage)
-        terms["mask"] = (coverage - lesson.mask[y, x]).abs().mean()
     if patch is not None:
         terms["perceptual"] = patch(colour, captured)
     weighted = {name: losses.WEIGHTS[name] * term for name, term in terms.items()}
