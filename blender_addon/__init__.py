@@ -25,7 +25,7 @@ from . import (
 
 _MODULES = (
     *(properties, preferences, operators, motion_operators, people, compositing_operators, worker_operators, panels),
-    *(engine, failures, cli, viewport, session),
+    *(engine, failures, cli, session, viewport),  # the viewport's threads end before the worker
 )
 
 

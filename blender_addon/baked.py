@@ -27,7 +27,9 @@ def prepare(scene: bpy.types.Scene) -> bpy.types.Scene:
     ours, theirs = avatars.render, scene.render
     for name in ("resolution_x", "resolution_y", "resolution_percentage", "pixel_aspect_x", "pixel_aspect_y"):
         setattr(ours, name, getattr(theirs, name))
-    ours.use_border = ours.use_crop_to_border = ours.use_compositing = False
+    for render in (ours, theirs):  # the engine reads the owner's
+        render.use_border = render.use_crop_to_border = False
+    ours.use_compositing = False
     compat.write_passes(ours)
     ours.filepath = PATTERN.format(name=bpy.path.clean_name(scene.name))
     return avatars
@@ -39,7 +41,7 @@ def use(scene: bpy.types.Scene, first: Path) -> int:
     if node is None:
         raise SceneError(f"Scene '{scene.name}' does not render avatars: set up compositing first.")
     numbers = _numbers(first)
-    image = bpy.data.images.load(str(first), check_existing=True)
+    image = bpy.data.images.load(str(first), check_existing=False)
     _ = image.size[:]  # has Blender read it; only then it knows the type
     if image.type != "MULTILAYER":
         bpy.data.images.remove(image)

@@ -63,7 +63,9 @@ def focus_distance(camera: bpy.types.Object) -> float:
     chosen = camera.data.dof.focus_object
     if chosen is None:
         return max(camera.data.dof.focus_distance, 1e-3)
-    away = chosen.matrix_world.translation - camera.matrix_world.translation
+    bone = chosen.pose.bones.get(camera.data.dof.focus_subtarget) if chosen.pose is not None else None
+    place = chosen.matrix_world @ bone.matrix.translation if bone is not None else chosen.matrix_world.translation
+    away = place - camera.matrix_world.translation
     return max(-away.dot(camera.matrix_world.to_3x3().col[2].normalized()), 1e-3)
 
 

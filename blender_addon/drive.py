@@ -42,8 +42,12 @@ _ENDS = {
 }  # joints of a side: the first segment that is there, and where on it
 _FINGER = re.compile(r"(?:hand|f)?(thumb|index|middle|ring|pinky|little)(proximal|intermediate|distal)?(\d*)$")
 _PHALANX = {"proximal": 1, "intermediate": 2, "distal": 3}
-_PREFIX = re.compile(r"^(?:.*:|def-|org-|mixamorig\d*_?|bip\d*[ _]|j_bip_[clr]_|j_)", re.IGNORECASE)
-_LEFT_RIGHT = re.compile(r"^(left|right|l|r)[ _.-]?(?=[a-z])|[ _.-](left|right|l|r)(?=[ _.-]?\d*$)", re.IGNORECASE)
+_PREFIX = re.compile(r"^(?:.*:|def-|org-|mixamorig\d*_?|bip\d*[ _]|j_bip_(?:c_)?|j_)", re.IGNORECASE)
+_LEFT_RIGHT = re.compile(
+    r"^(left|right)[ _.-]?(?=[a-z])|^([lr])[ _.-](?=[a-z])|^(?-i:([lrLR])(?=[A-Z]))"
+    r"|[ _.-](left|right|l|r)(?=[ _.-]?\d*$)",
+    re.IGNORECASE,
+)  # LeftArm, l_arm, lArm, arm.L, arm_l.001
 _SHOWN = 6
 
 Points = list[tuple[str, float, float]]  # bone, place on it, weight
@@ -107,7 +111,7 @@ def _side_and_base(name: str) -> tuple[str, str]:
     while (shorter := _PREFIX.sub("", plain)) != plain:
         plain = shorter
     matched = _LEFT_RIGHT.search(plain)
-    side = (matched[1] or matched[2])[0].upper() if matched else ""
+    side = next(filter(None, matched.groups()))[0].upper() if matched else ""
     base = plain[: matched.start()] + plain[matched.end() :] if matched else plain
     return side, re.sub(r"[^a-z0-9]", "", base.lower())
 

@@ -49,7 +49,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
         try:
             self._render(depsgraph)
         except WorkerError as error:
-            if error.kind != "cancelled":
+            if error.kind != "cancelled" or not self.test_break():  # the worker was closed in mid-render
                 self._fail(str(error))
         except SceneError as error:
             self._fail(str(error))
@@ -90,20 +90,22 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
         frame, names = scene.frame_current, list[str]()
         samples = blur.samples(owner, _camera(scene, owner, depsgraph)) if actor_objects(scene) else [Sample()]
         mean = blur.Mean(len(samples))
-        for index, sample in enumerate(samples):
-            if len(samples) > 1:
-                whole = math.floor(frame + sample.time)
-                self.frame_set(whole, frame + sample.time - whole)
-            jobs = {actor.name: job for actor, job in self._jobs(scene, owner, depsgraph, region, sample)}
-            names = list(jobs)  # in every sample the same: what is rendered is not keyed within a frame
-            self.update_stats("", ", ".join(f"{job.name}, {job.quality}" for job in jobs.values()))
+        try:
+            for index, sample in enumerate(samples):
+                if len(samples) > 1:
+                    whole = math.floor(frame + sample.time)
+                    self.frame_set(whole, frame + sample.time - whole)
+                jobs = {actor.name: job for actor, job in self._jobs(scene, owner, depsgraph, region, sample)}
+                names = list(jobs)  # in every sample the same: what is rendered is not keyed within a frame
+                self.update_stats("", ", ".join(f"{job.name}, {job.quality}" for job in jobs.values()))
 
-            def advance(share: float, done: int = index) -> None:
-                self.update_progress((done + share) / len(samples))
+                def advance(share: float, done: int = index) -> None:
+                    self.update_progress((done + share) / len(samples))
 
-            mean.add(shot.render(list(jobs.values()), region.width, region.height, self.test_break, advance))
-        if len(samples) > 1:
-            self.frame_set(frame, 0.0)
+                mean.add(shot.render(list(jobs.values()), region.width, region.height, self.test_break, advance))
+        finally:
+            if len(samples) > 1:  # Blender would leave the scene at this part of a frame
+                self.frame_set(frame, 0.0)
         return names, mean.picture()
 
     def _jobs(
@@ -117,7 +119,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
         shown = {found.original for found in depsgraph.objects}
         camera = None
         for actor in actor_objects(scene):
-            if actor not in shown or is_hidden(actor, scene):
+            if actor not in shown or is_hidden(actor, owner):
                 continue
             camera = camera or _camera(scene, owner, depsgraph)
             settings = actor.avatar
@@ -150,10 +152,17 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
         self.end_result(result)
 
 
-def is_hidden(actor: bpy.types.Object, scene: bpy.types.Scene) -> bool:
+def is_hidden(actor: bpy.types.Object, owner: bpy.types.Scene) -> bool:
     """Switched off for renders, itself or with every collection of the set that holds it."""
-    elsewhere = [found for found in actor.users_collection if found != scene.collection]
-    return actor.hide_render or (bool(elsewhere) and all(found.hide_render for found in elsewhere))
+    return actor.hide_render or not any(
+        _holds(layer.layer_collection, actor) for layer in owner.view_layers if layer.use
+    )
+
+
+def _holds(held: bpy.types.LayerCollection, actor: bpy.types.Object) -> bool:
+    if held.exclude or held.collection.hide_render:
+        return False
+    return actor in held.collection.objects[:] or any(_holds(child, actor) for child in held.children)
 
 
 def register() -> None:

@@ -9,15 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .client import WorkerError
 from .errors import SceneError
 from .layers import Picture
-from .shot import Job
 
+if TYPE_CHECKING:
+    from .shot import Job
+
+LIVE_THREAD = "avatars in the viewport"  # the name of every such thread: it may not touch bpy
 FIRST_SECONDS = 0.1  # what the first, coarse picture may take
 _COARSEST, _COARSE = 1 / 16, 1 / 2  # the shares of a side at which the first picture is made
 _PAUSE = 0.2  # seconds, before trying again what a final render has pushed aside
+_RETRY = 2.0  # seconds, before a view that failed is tried again
+_turn = threading.Lock()  # views take turns: only more urgent work pushes one aside
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Live:
         self._busy = self._closing = False
         self._pixels_per_second = 1e5  # of the last first picture
         self._change = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="avatars in the viewport", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=LIVE_THREAD, daemon=True)
         self._thread.start()
 
     @property
@@ -73,15 +79,18 @@ class Live:
     def ask(self, view: View) -> None:
         """Wishes for `view`; a finer picture of another view is given up, a first picture is not."""
         with self._change:
-            if view != self._wanted:
+            again = bool(self.error) and not self._busy and time.monotonic() - self.asked > _RETRY
+            if view != self._wanted or again:
                 self._wanted, self._busy, self.asked = view, True, time.monotonic()
                 self._change.notify()
 
-    def close(self) -> None:
+    def close(self, wait: bool = True) -> None:
+        """Ends the thread; waits for it, two seconds at most."""
         with self._change:
             self._closing = True
             self._change.notify()
-        self._thread.join(2)
+        if wait:
+            self._thread.join(2)
 
     def _run(self) -> None:
         done: View | None = None
@@ -111,14 +120,21 @@ class Live:
         share = (self._pixels_per_second * FIRST_SECONDS / max(pixels, 1)) ** 0.5
         share, quality = min(max(share, _COARSEST), _COARSE), "draft"
         while True:
-            first, began = quality == "draft", time.monotonic()
+            first = quality == "draft"
+            stop = partial(self._interrupted, view, first)
+            while not _turn.acquire(timeout=_PAUSE):
+                if stop():
+                    return self._closing
+            began = time.monotonic()
             try:
-                picture = self._render(view, share, quality, partial(self._interrupted, view, first))
+                picture = self._render(view, share, quality, stop)
             except WorkerError as error:
                 if error.kind != "cancelled":
                     raise
                 return self._closing
-            seconds = max(time.monotonic() - began, 1e-4)
+            finally:
+                seconds = max(time.monotonic() - began, 1e-4)
+                _turn.release()
             self.shown = Shown(view, share, picture)
             if first:
                 self._pixels_per_second = pixels * share**2 / seconds

@@ -55,6 +55,8 @@ def key_motion(
 
     The armature object's own transform stays: the motion is in its space. Raises SceneError.
     """
+    if not joints:
+        raise SceneError(f"'{armature.name}' is not posed by SMPL's joints: no motion can be imported.")
     bones = [armature.pose.bones.get(name) for name in joints]
     missing = [name for name, bone in zip(joints, bones) if bone is None]
     if missing:
@@ -118,6 +120,8 @@ def recorded(
 
     Leaves the scene at the frame it was at. Raises SceneError.
     """
+    if not schema["joints"]:
+        raise SceneError(f"'{actor.name}' is not posed by SMPL's joints: its motion cannot be exported.")
     kept = scene.frame_current, scene.frame_subframe
     pose, transl, betas = [], [], np.zeros(0)
     try:
@@ -230,12 +234,15 @@ def _key(owner: Any, target: Any, name: str, frames: np.ndarray, values: np.ndar
     target.keyframe_insert(name, frame=frames[0])
     for index, curve in enumerate(compat.curves(owner, path)):
         points = curve.keyframe_points
-        kept = [(k.co.x, k.co.y) for k in points if k.co.x < frames[0] - _SPATIAL or k.co.x > frames[-1] + _SPATIAL]
-        table = np.array(sorted([*kept, *zip(frames.tolist(), values[:, index].tolist())]), np.float32)
-        points.clear()
-        points.add(len(table))
-        points.foreach_set("co", table.ravel())
-        points.foreach_set("interpolation", np.ones(len(table), np.int32))  # linear
+        first, last = frames[0] - _SPATIAL, frames[-1] + _SPATIAL
+        for point in reversed([point for point in points if first <= point.co.x <= last]):
+            points.remove(point, fast=True)
+        kept = len(points)  # with their handles and interpolation
+        points.add(len(frames))
+        for point, x, y in zip(list(points)[kept:], frames, values[:, index]):
+            point.co, point.interpolation = (x, y), "LINEAR"
+            point.handle_left_type = point.handle_right_type = "AUTO_CLAMPED"
+        points.sort()
         curve.update()
 
 

@@ -65,6 +65,8 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
         set_stand_in(mesh, self.stand_in)
         if scene.avatar.avatars is not None:
             compositor.set_up(scene)
+        if scene.avatar.live:
+            viewport.set_live(scene, True)  # its body steps back too
         return f"Loaded {name}: pose its armature, then set up compositing."
 
 

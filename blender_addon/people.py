@@ -160,15 +160,14 @@ def make_mesh(actor: bpy.types.Object, context: bpy.types.Context, detail: int) 
 
 def remove_mesh(actor: bpy.types.Object) -> None:
     mesh = actor.avatar.person_mesh
-    if mesh is None:
+    rig = mesh.parent if mesh is not None else None
+    if mesh is None or rig is None or rig.parent != actor:  # a duplicated avatar names the first's
         return
-    rig, data = mesh.parent, mesh.data
+    data, bones = mesh.data, rig.data
     bpy.data.objects.remove(mesh)
     bpy.data.meshes.remove(data)
-    if rig is not None and rig.parent == actor:
-        bones = rig.data
-        bpy.data.objects.remove(rig)
-        bpy.data.armatures.remove(bones)
+    bpy.data.objects.remove(rig)
+    bpy.data.armatures.remove(bones)
 
 
 def register() -> None:

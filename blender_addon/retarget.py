@@ -138,9 +138,11 @@ def guessed_bones(armature: bpy.types.Object, joints: Sequence[str]) -> dict[str
             bones[f"{word}_collar"] = collar
     for (side, finger, number), bone in finger_bones(found).items():
         bones[f"{dict(_SIDES)[side]}_{finger.lower()}{number}"] = bone
-    head = segment(found, "", "head") or max(
+    counted = max(
         (name for (side, base), name in found.items() if not side and re.fullmatch(r"spine\d{3}", base)), default=None
-    )  # Rigify counts its spine up to the head
+    )  # Rigify counts its spine up to the head, and calls a control bone 'head'
+    deforms = counted is not None and counted.upper().startswith("DEF-")
+    head = counted if deforms else segment(found, "", "head") or counted
     if head is not None and "left_hip" in bones and "right_hip" in bones:
         bones |= _trunk(armature, head, segment(found, "", "neck"), [bones["left_hip"], bones["right_hip"]])
     return {joint: bones[joint] for joint in joints if joint in bones}

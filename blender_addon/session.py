@@ -17,6 +17,7 @@ import numpy as np
 from .client import Poll, Progress, Worker, WorkerError, python_command
 from .errors import SceneError
 from .link import ignore_sigpipe
+from .live import LIVE_THREAD
 
 COMMAND_VARIABLE = "AVATAR_WORKER"  # a command line; wins over the preferences
 INSTALL_COMMAND = "python3 -m venv ~/avatars && ~/avatars/bin/python -m pip install avatar-core"
@@ -48,6 +49,7 @@ class Session:
         self.failed = False  # status is an error
         self._worker: Worker | None = None
         self._threads = 0
+        self._settled: tuple[list[str], int] | None = None
         self._facts: dict[tuple[str, int, int], ActorFacts] = {}
         self._lock = threading.Lock()
 
@@ -151,8 +153,13 @@ class Session:
         self._note(describe(worker.info))
         return reply.header, planes
 
+    def settle(self) -> None:
+        """Reads the preferences for threads that may not: called from the main one. Raises SceneError."""
+        self._settled = worker_command(), _threads()
+
     def _started(self) -> Worker:
-        command, threads = worker_command(), _threads()
+        live = threading.current_thread().name == LIVE_THREAD
+        command, threads = self._settled if live and self._settled else (worker_command(), _threads())
         with self._lock:
             if self._worker is None or (self._worker.command, self._threads) != (command, threads):
                 if self._worker:

@@ -15,6 +15,7 @@ from typing import Any
 import blf
 import bpy
 import numpy as np
+from bpy.app.handlers import persistent
 
 from . import session, shot
 from .coordinates import Region, rigid, view_controls
@@ -85,9 +86,12 @@ def register() -> None:
     add = bpy.types.SpaceView3D.draw_handler_add
     _handlers.append(add(_draw, (), "WINDOW", "POST_VIEW"))
     _handlers.append(add(_draw_text, (), "WINDOW", "POST_PIXEL"))
+    bpy.app.handlers.load_pre.append(_forget_all)
 
 
 def unregister() -> None:
+    if _forget_all in bpy.app.handlers.load_pre:
+        bpy.app.handlers.load_pre.remove(_forget_all)
     while _handlers:
         bpy.types.SpaceView3D.draw_handler_remove(_handlers.pop(), "WINDOW")
     if bpy.app.timers.is_registered(_tick):
@@ -106,6 +110,7 @@ def _draw() -> None:
         _views[key] = _Space(Live(_render, lambda: session.current.contended))
     space = _views[key]
     try:
+        session.current.settle()
         view, space.error = _view(context), ""
     except SceneError as error:
         space.error = str(error)
@@ -136,7 +141,7 @@ def _view(context: bpy.types.Context) -> View:
     projection = np.array(region3d.window_matrix, np.float64)
     jobs, unread = [], []
     for actor in actor_objects(context.scene):
-        if not actor.visible_get():
+        if not actor.visible_get(viewport=context.space_data):
             continue
         path = actor_file(actor)
         facts = session.current.known(path)
@@ -166,7 +171,7 @@ def _draw_bodies(context: bpy.types.Context) -> None:
     depsgraph = context.evaluated_depsgraph_get()
     for actor in actor_objects(context.scene):
         mesh = body_mesh(actor)
-        if mesh is not None and mesh.type == "MESH" and actor.visible_get():
+        if mesh is not None and mesh.type == "MESH" and actor.visible_get(viewport=context.space_data):
             GpuBody(mesh.evaluated_get(depsgraph)).draw(context.region_data)
 
 
@@ -187,6 +192,7 @@ def _draw_text() -> None:
 def _tick() -> float | None:
     """Draws the views that have a new picture; ends when no thread works any more."""
     waiting = False
+    _forget(keep={s.as_pointer() for screen in bpy.data.screens for area in screen.areas for s in area.spaces})
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             space = _views.get(area.spaces.active.as_pointer()) if area.type == "VIEW_3D" else None
@@ -196,3 +202,15 @@ def _tick() -> float | None:
             if space.outdated:
                 area.tag_redraw()
     return _TICK if waiting else None
+
+
+def _forget(keep: set[int]) -> None:
+    """Ends the threads of the 3D views that are gone."""
+    for key in _views.keys() - keep:
+        _views.pop(key).live.close(wait=False)
+
+
+@persistent
+def _forget_all(*_: object) -> None:
+    """A loaded file has other views, at addresses that may be the same."""
+    _forget(keep=set())

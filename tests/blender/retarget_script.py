@@ -55,6 +55,9 @@ def character(maker: str, rest: dict[str, np.ndarray]) -> bpy.types.Object:
         edit.parent = data.edit_bones[parent] if parent else None
         return name
 
+    if maker == "rigify":  # controls have bones beside those that deform
+        torso = bone("torso", rest["pelvis"], None, np.array([0, 0, -1.0]))
+        bone("head", rest["head"], torso, np.array([0, 1, 0.1]))
     prefix = "mixamorig:" if maker == "mixamo" else "DEF-"
     trunk = SPINES[maker]
     heights = np.linspace(0, 1, len(trunk))

@@ -51,6 +51,7 @@ def test_rigs_of_other_makers_are_understood(report: dict[str, Any]) -> None:
     limbs = {f"{side}{joint}" for side in "LR" for joint in ("Hip", "Knee", "Foot", "Shoulder", "Elbow", "Wrist")}
     for maker, found in report["found"].items():
         assert limbs | {"HipCenter", "Thorax", "Spine"} <= set(found), maker
+    assert report["elbows"] == ["lowerarm_l", "J_Bip_L_LowerArm", "mixamorig:LeftForeArm"]
     assert report["fingers"] == {
         "LIndex1Knuckles": ["f_index.01.L", 0.0],
         "LIndex4FingerTip": ["f_index.03.L", 1.0],

@@ -54,6 +54,7 @@ def test_bones_are_found(report: dict[str, Any], maker: str) -> None:
     limbs = {f"{side}_{limb}" for side in ("left", "right") for pair in LIMBS for limb in (*pair, "foot", "collar")}
     assert limbs | {"pelvis", "spine1", "spine2", "spine3", "neck", "head"} <= set(bones)
     assert report[maker]["said"] == ["FINISHED"]
+    assert "torso" not in bones.values()
     assert abs(report[maker]["scale"] - 1.3) < 1e-4
 
 

@@ -117,6 +117,9 @@ def case_constraints_become_keys(actor: str) -> None:
         target.rotation_euler = (angle, 0, angle)
         target.keyframe_insert("rotation_euler", frame=frame)
     rig.pose.bones["right_elbow"].constraints.new("COPY_ROTATION").target = target
+    hip = rig.pose.bones["left_hip"]
+    for frame in (-20, 40):  # beyond what is baked
+        hip.keyframe_insert("rotation_quaternion", frame=frame)
     before, _ = motion.recorded(rig, rig.children[0], facts.schema, scene)
     bpy.context.view_layer.objects.active = rig
     assert bpy.ops.avatar.bake_motion() == {"FINISHED"}
@@ -124,6 +127,9 @@ def case_constraints_become_keys(actor: str) -> None:
     after, _ = motion.recorded(rig, rig.children[0], facts.schema, scene)
     assert np.abs(matrices(before.pose) - matrices(after.pose)).max() < 1e-4
     assert np.abs(np.diff(matrices(after.pose), axis=0)).max() > 0.1
+    curve = import_module(f"{ADDON}.compat").curves(rig, hip.path_from_id("rotation_quaternion"))[0]
+    kinds = [(point.co.x, point.interpolation) for point in curve.keyframe_points]
+    assert kinds[0] == (-20, "BEZIER") and kinds[-1] == (40, "BEZIER") and len(kinds) == 5, kinds
 
 
 def case_a_recorded_face_keys_the_expressions(actor: str) -> None:
