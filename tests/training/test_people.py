@@ -163,28 +163,6 @@ def test_the_adversarial_stage_goes_on_from_there(stages: Path) -> None:
     assert not torch.equal(views["generator.r2i.out_block.0.c.weight"], last["generator.r2i.out_block.0.c.weight"])
 
 
-def test_a_new_encoder_tells_pictures_apart(capture: PeopleCapture, stages: Path, tmp_path: Path) -> None:
-    """Every output differs over the training pictures when views start to be learnt; what was learnt is left alone."""
-
-    def encoder(output: str, start: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Appearances of people before the first step, and the weights they come from, which the average has too."""
-        trainer = PeopleTrainer(
-            options(capture, tmp_path / output, "views", start=str(stages / start) if start else "")
-        )
-        model, reader = trainer.model, ViewReader(32, 2.4)
-        every = trainer.sampler.moments.spread(64)
-        pictures = Views.of([reader.read(one, camera, frame) for one, camera, frame in every], HUMAN36M.root).pictures
-        with torch.no_grad():
-            return model.appearance_of(pictures).flatten(1), model.generator.i2a.state_dict()
-
-    for start in ("", "pose"):
-        found, _ = encoder(f"new {start}", start)
-        assert found.mean(0).abs().max() < 0.3 and 0.2 < found.std(0).min() < found.std(0).max() < 1
-    _, weights = encoder("learnt", "views")
-    saved = torch.load(stages / "views" / "checkpoint.pt")["model"]
-    assert all(torch.equal(value, saved[f"generator.i2a.{name}"]) for name, value in weights.items())
-
-
 def test_a_run_that_was_stopped_goes_on_the_same(capture: PeopleCapture, stages: Path, tmp_path: Path) -> None:
     given = {"start": str(stages / "views"), "recolour": 0.5}
     straight = PeopleTrainer(options(capture, tmp_path / "a", "adversarial", **given))

@@ -32,7 +32,6 @@ from ..trainer import Trainer
 from .evaluate import draw, measure_people
 
 METHOD = "human_view_synthesis"
-_SPREAD_OVER = 64  # pictures that a new encoder's outputs are made to differ over
 _SHOWN = 4  # views of a person that their appearance is the mean of
 
 
@@ -88,11 +87,9 @@ class PeopleTrainer(Trainer):
         distance = VggDistance(Path(options.perceptual)) if options.perceptual and options.stage != "pose" else None
         background = [value / 255 for value in self.people.background]
         self.model = Student(config, options.stage, background, distance)
-        taken = self._take(Path(options.start) / "checkpoint.pt") if options.start else []
+        if options.start:
+            self._take(Path(options.start) / "checkpoint.pt")
         self.sampler = PairSampler(self.people, config, self.model.skeleton.root, options)
-        if options.stage != "pose" and "i2a" not in taken and not self.checkpoint.exists():
-            count = -(-_SPREAD_OVER // options.pictures)
-            self.model.spread_appearances(self.sampler.draw(step)[0][0].pictures for step in range(count))
 
     def _check(self, config: Config) -> None:
         stage = self.options.stage
@@ -108,8 +105,7 @@ class PeopleTrainer(Trainer):
     def _perceptual(self) -> None:
         return None
 
-    def _take(self, path: Path) -> list[str]:
-        """The names of the networks that another run's checkpoint had weights for."""
+    def _take(self, path: Path) -> None:
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             state, stage = saved["model"], json.loads(saved["options"])["stage"]
@@ -119,7 +115,6 @@ class PeopleTrainer(Trainer):
         if not taken:
             raise ConfigError(f"{path} has no weights that fit this config")
         print(f"starts with {', '.join(taken)} of {path.parent}")
-        return taken
 
     def _picture(self) -> np.ndarray:
         """What the network was given, what it should draw, and what it draws, for four held-out views."""

@@ -13,8 +13,6 @@ GREY = 0.5  # behind a person who is cut out
 _STAGES = ((1, 3, 1), (2, 4, 2), (4, 6, 2), (8, 3, 2))  # channels over the base, blocks, stride
 _EXPANSION = 4
 _GROUPS = 32
-_SPREAD = 0.5  # of outputs: the decoder's modulation starts as 1 with this deviation, so seldom changes sign
-_SAME = 1e-5  # outputs that differ by less are alike
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
 
@@ -55,19 +53,6 @@ class AppearanceEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] display sRGB in [0, 1] to [B, M, A]."""
         return self.layers((images - self.mean) / self.std).view(len(images), self.limbs, self.features)
-
-    @torch.no_grad()
-    def spread(self, found: Tensor) -> None:
-        """Centres and scales the last layer by what the encoder gives for a data set's pictures, [B, M, A].
-
-        Each output then has zero mean and one deviation over them: a data-dependent start, as LSUV (Mishkin and Matas
-        2015). Without it pictures differ so little that a decoder learns to draw everybody's mean.
-        """
-        deviation, mean = torch.std_mean(found.flatten(1), 0, correction=0)
-        scale = torch.where(deviation > _SAME, _SPREAD / deviation, 1.0)
-        last: nn.Linear = self.layers[-1]  # type: ignore[assignment]
-        last.weight.mul_(scale[:, None])
-        last.bias.sub_(mean).mul_(scale)
 
 
 class _Bottleneck(nn.Module):

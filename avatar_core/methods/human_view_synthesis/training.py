@@ -8,7 +8,7 @@ the generator's part, gives the gradients of the published two steps.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -95,14 +95,6 @@ class Student(nn.Module):
         if self.discriminator is not None:
             found |= self._adversarial_losses(self.discriminator, seen, truth)
         return found
-
-    @torch.no_grad()
-    def spread_appearances(self, batches: Iterable[Tensor]) -> None:
-        """For an encoder that has learnt nothing yet. batches: pictures [B, 4, S, S] as training will show them."""
-        one, mean = self.generator.i2a, self.average.i2a
-        assert one is not None and mean is not None
-        one.spread(torch.cat([self._appearance(self.generator, pictures) for pictures in batches]))
-        mean.load_state_dict(one.state_dict())
 
     def appearance_of(self, pictures: Tensor) -> Tensor:
         """[B, P, A] of pictures [B, 4, S, S], by the mean of the weights."""
