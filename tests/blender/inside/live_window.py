@@ -37,7 +37,15 @@ def scenario(actor: str) -> Iterator[float]:
         bpy.ops.avatar.live()
         scene.avatar.live_seconds = PICTURE_SECONDS  # down to the last pixel
         space.overlay.show_overlays = True
-        for part in ("show_floor", "show_axis_x", "show_axis_y", "show_bones", "show_extras", "show_text"):
+        for part in (
+            "show_floor",
+            "show_axis_x",
+            "show_axis_y",
+            "show_bones",
+            "show_extras",
+            "show_text",
+            "show_cursor",
+        ):
             setattr(space.overlay, part, False)
         space.show_gizmo = False
         space.region_3d.view_distance, space.region_3d.view_location = 4, (0, 0, -0.2)
