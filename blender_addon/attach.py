@@ -27,6 +27,16 @@ def add_expressions(mesh: bpy.types.Object, names: list[str]) -> None:
             mesh.shape_key_add(name=f"{EXPRESSION_PREFIX}{name}", from_mix=False).value = 0.0
 
 
+def follow_key(block: bpy.types.ShapeKey, keys: bpy.types.Key) -> None:
+    """Drives a shape key by the one of the same name in `keys`."""
+    block.driver_remove("value")
+    driver = block.driver_add("value").driver
+    driver.type = "AVERAGE"  # works where scripts may not run
+    target = driver.variables.new().targets[0]
+    target.id_type, target.id = "KEY", keys
+    target.data_path = f'key_blocks["{block.name}"].value'
+
+
 def attach(head: bpy.types.Object, body: bpy.types.Object) -> int:
     """Puts `head` (an avatar's object) where the head of `body` (an armature) is; it keeps its turn, against the body
     at rest, and its size. Returns how many of its shape keys are driven now. Raises SceneError."""
@@ -88,10 +98,5 @@ def _drive(head: bpy.types.Object | None, body: bpy.types.Object | None) -> int:
     shared = [block for block in keys.key_blocks if block.name.startswith(EXPRESSION_PREFIX)]
     shared = [block for block in shared if block.name in source.key_blocks]
     for block in shared:
-        block.driver_remove("value")
-        driver = block.driver_add("value").driver
-        driver.type = "AVERAGE"  # works where scripts may not run
-        target = driver.variables.new().targets[0]
-        target.id_type, target.id = "KEY", source
-        target.data_path = f'key_blocks["{block.name}"].value'
+        follow_key(block, source)
     return len(shared)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How operators do their work: known failures become sentences for the artist."""
+"""How operators do their work: known failures become sentences for the artist, files are chosen first."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -11,17 +12,46 @@ from .client import WorkerError
 from .errors import SceneError
 
 
-def attempt(operator: bpy.types.Operator, context: bpy.types.Context, work: Any) -> set[str]:
-    """Does `work`, which returns a sentence; its known failures become the operator's error."""
-    window = context.window
-    if window is not None:
-        window.cursor_modal_set("WAIT")
-    try:
-        operator.report({"INFO"}, work())
-    except (SceneError, WorkerError) as error:
-        operator.report({"ERROR"}, str(error))
-        return {"CANCELLED"}
-    finally:
+class Attempt:
+    """An operator's part that does `work`, which returns a sentence; its known failures become the operator's error."""
+
+    def execute(self: Any, context: bpy.types.Context) -> set[str]:
+        window = context.window
         if window is not None:
-            window.cursor_modal_restore()
-    return {"FINISHED"}
+            window.cursor_modal_set("WAIT")
+        try:
+            self.report({"INFO"}, self.work(context))
+        except (SceneError, WorkerError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        finally:
+            if window is not None:
+                window.cursor_modal_restore()
+        return {"FINISHED"}
+
+    def work(self, context: bpy.types.Context) -> str:
+        """Raises SceneError and WorkerError."""
+        raise NotImplementedError
+
+
+class FileAttempt(Attempt):
+    """The same with a file, which the artist chooses first."""
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @property
+    def file(self) -> Path:
+        """Absolute."""
+        return Path(bpy.path.abspath(self.filepath)).absolute()
+
+    @property
+    def actor(self) -> Path:
+        """The file, an actor. Raises SceneError for another kind."""
+        path = self.file
+        if path.suffix != ".actor":
+            raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
+        return path

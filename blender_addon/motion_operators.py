@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""File > Import and Export of motions, and the same in the sidebar."""
+"""Motions and faces into and out of the armature and body of an avatar."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import bpy
 
 from . import motion, session
-from .attempt import attempt
+from .attempt import Attempt, FileAttempt
 from .errors import SceneError
 from .pose import current_betas, rest_pelvis
 from .properties import actor_file, avatar_of, body_mesh
@@ -17,33 +16,24 @@ from .properties import actor_file, avatar_of, body_mesh
 _UNKNOWN_RATE = 30.0  # frames a second of a file that does not tell
 
 
-class _MotionOperator:
-    """What the four have in common: a file, and the avatar that is selected."""
-
-    bl_options = frozenset({"REGISTER", "UNDO"})
-
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+class _Rigged:
+    """An operator's part that wants the armature of an avatar to be selected."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return is_rigged(cls, context)
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self.work(context, avatar_of(context.object)))
-
-    def work(self, context: bpy.types.Context, avatar: Any) -> str:
-        raise NotImplementedError
+    def poll(cls: Any, context: bpy.types.Context) -> bool:
+        avatar = avatar_of(context.object)
+        if avatar is None or avatar.type != "ARMATURE":
+            cls.poll_message_set("Select the armature of an avatar first")
+            return False
+        return True
 
 
-class AVATAR_OT_import_motion(_MotionOperator, bpy.types.Operator):
+class AVATAR_OT_import_motion(_Rigged, FileAttempt, bpy.types.Operator):
     """Key the bones with a recorded motion: an .npz of AMASS or SMPL, a .pkl of AIST++, a folder of EasyMocap"""
 
     bl_idname = "avatar.import_motion"
     bl_label = "Import Motion"
+    bl_options = frozenset({"REGISTER", "UNDO"})
 
     filter_glob: bpy.props.StringProperty(default="*.npz;*.pkl", options={"HIDDEN"})
     up: bpy.props.EnumProperty(
@@ -61,12 +51,12 @@ class AVATAR_OT_import_motion(_MotionOperator, bpy.types.Operator):
         description="Ignore the recording's frame rate; off: the motion takes the time that it took",
     )
 
-    def work(self, context: bpy.types.Context, avatar: Any) -> str:
+    def work(self, context: bpy.types.Context) -> str:
+        avatar: Any = avatar_of(context.object)  # poll saw to it
         scene, path = context.scene, actor_file(avatar)
         facts = session.current.actor(path)
-        file = Path(bpy.path.abspath(self.filepath)).absolute()
         betas = current_betas(body_mesh(avatar), facts.schema["betas"])
-        rate, pose, transl = session.current.motion(path, file, None if self.up == "AUTO" else self.up, betas)
+        rate, pose, transl = session.current.motion(path, self.file, None if self.up == "AUTO" else self.up, betas)
         fps = scene.render.fps / scene.render.fps_base
         recorded = motion.Motion(pose, transl, fps if self.keep_rate else rate or _UNKNOWN_RATE)
         shown = motion.resampled(recorded, fps)
@@ -77,7 +67,7 @@ class AVATAR_OT_import_motion(_MotionOperator, bpy.types.Operator):
         return f"{len(pose)} recorded frames are {len(shown.pose)} frames from {scene.frame_current} on{said}."
 
 
-class AVATAR_OT_export_motion(_MotionOperator, bpy.types.Operator):
+class AVATAR_OT_export_motion(_Rigged, FileAttempt, bpy.types.Operator):
     """Write what the avatar does in the scene's frames, constraints and drivers included, as an .npz of AMASS"""
 
     bl_idname = "avatar.export_motion"
@@ -86,39 +76,34 @@ class AVATAR_OT_export_motion(_MotionOperator, bpy.types.Operator):
 
     filter_glob: bpy.props.StringProperty(default="*.npz", options={"HIDDEN"})
 
-    def work(self, context: bpy.types.Context, avatar: Any) -> str:
+    def work(self, context: bpy.types.Context) -> str:
+        avatar: Any = avatar_of(context.object)  # poll saw to it
         facts = session.current.actor(actor_file(avatar))
-        file = Path(bpy.path.abspath(self.filepath)).absolute().with_suffix(".npz")
+        file = self.file.with_suffix(".npz")
         seen, betas = motion.recorded(avatar, body_mesh(avatar), facts.schema, context.scene)
         motion.write_amass(file, seen, betas, rest_pelvis(avatar, facts.schema, betas))
         return f"{len(seen.pose)} frames are in {file.name}."
 
 
-class AVATAR_OT_bake_motion(bpy.types.Operator):
+class AVATAR_OT_bake_motion(_Rigged, Attempt, bpy.types.Operator):
     """Key every bone in every frame of the scene as constraints, IK and drivers leave it now"""
 
     bl_idname = "avatar.bake_motion"
     bl_label = "Bake to Keys"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return is_rigged(cls, context)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._bake(context, avatar_of(context.object)))
-
-    def _bake(self, context: bpy.types.Context, avatar: Any) -> str:
+    def work(self, context: bpy.types.Context) -> str:
         scene = context.scene
-        baked = motion.bake(avatar, scene)
+        baked = motion.bake(avatar_of(context.object), scene)
         return f"{baked} bones are keyed from frame {scene.frame_start} to {scene.frame_end}; constraints are muted."
 
 
-class AVATAR_OT_import_faces(_MotionOperator, bpy.types.Operator):
+class AVATAR_OT_import_faces(FileAttempt, bpy.types.Operator):
     """Key the expressions with a face recorded by Live Link Face: its table of ARKit's coefficients (.csv)"""
 
     bl_idname = "avatar.import_faces"
     bl_label = "Import Face"
+    bl_options = frozenset({"REGISTER", "UNDO"})
 
     filter_glob: bpy.props.StringProperty(default="*.csv", options={"HIDDEN"})
 
@@ -130,33 +115,15 @@ class AVATAR_OT_import_faces(_MotionOperator, bpy.types.Operator):
             return False
         return True
 
-    def work(self, context: bpy.types.Context, avatar: Any) -> str:
+    def work(self, context: bpy.types.Context) -> str:
         scene = context.scene
-        names, values, seconds = motion.read_faces(Path(bpy.path.abspath(self.filepath)).absolute())
+        names, values, seconds = motion.read_faces(self.file)
         times = seconds * scene.render.fps / scene.render.fps_base
-        used = motion.key_faces(body_mesh(avatar), names, values, times, scene.frame_current)
+        used = motion.key_faces(body_mesh(avatar_of(context.object)), names, values, times, scene.frame_current)
         if not used:
             raise SceneError("The avatar has none of the expressions that the table names.")
         return f"{len(values)} rows key {used} expressions from frame {scene.frame_current} on."
 
 
-def is_rigged(operator: Any, context: bpy.types.Context) -> bool:
-    """Whether an avatar with bones is selected; else the operator says what to do."""
-    avatar = avatar_of(context.object)
-    if avatar is None or avatar.type != "ARMATURE":
-        operator.poll_message_set("Select the armature of an avatar first")
-        return False
-    return True
-
-
 _OPERATORS = (AVATAR_OT_import_motion, AVATAR_OT_export_motion, AVATAR_OT_bake_motion, AVATAR_OT_import_faces)
-
-
-def register() -> None:
-    for operator in _OPERATORS:
-        bpy.utils.register_class(operator)
-
-
-def unregister() -> None:
-    for operator in reversed(_OPERATORS):
-        bpy.utils.unregister_class(operator)
+register, unregister = bpy.utils.register_classes_factory(_OPERATORS)

@@ -12,54 +12,41 @@ import numpy as np
 
 from . import compositor, retarget, session, viewport
 from .attach import add_expressions, attach
-from .attempt import attempt
+from .attempt import Attempt, FileAttempt
 from .drive import guessed_map
 from .errors import SceneError
 from .pose import current_betas
-from .properties import actor_file, actor_objects, avatar_of, body_mesh
+from .properties import AvatarSettings, actor_file, actor_objects, avatar_of, body_mesh, owner_scene
 from .rig import RigArrays, build_rig, fit_bones
 from .wardrobe import picture
 
 _NAMED = 6  # joints in a message
 
 
-class AVATAR_OT_load_actor(bpy.types.Operator):
+class AVATAR_OT_load_actor(FileAttempt, bpy.types.Operator):
     """Load a trained actor: its body and armature appear at the origin, ready to pose"""
 
     bl_idname = "avatar.load_actor"
     bl_label = "Load Actor"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: bpy.props.StringProperty(default="*.actor", options={"HIDDEN"})
     stand_in: bpy.props.BoolProperty(
         name="Cast Shadows", description="Let the body cast shadows and reflections on the set", default=True
     )
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._load(context))
-
-    def _load(self, context: bpy.types.Context) -> str:
-        path = Path(bpy.path.abspath(self.filepath)).absolute()
-        if path.suffix != ".actor":
-            raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
-        scene = context.scene.avatar.owner or context.scene
+    def work(self, context: bpy.types.Context) -> str:
+        path = self.actor
+        scene = owner_scene(context.scene)
         facts = session.current.actor(path)
         header, arrays = session.current.body(path)
         name = path.stem
         collection = bpy.data.collections.new(name)
         scene.collection.children.link(collection)
         armature, mesh = build_rig(name, _rig_arrays(header, arrays), collection)
-        settings = armature.avatar
-        settings.actor_path, settings.actor_name, settings.mesh = _stored(path), name, mesh
-        settings.method = str(facts.metadata.get("method", ""))
-        settings.licence = str(facts.metadata.get("licence", ""))
+        settings = _named(armature, path, facts)
+        settings.mesh, settings.latents = mesh, ",".join(facts.schema["latents"])
         armature.show_in_front = True
-        settings.latents = ",".join(facts.schema["latents"])
         _add_vectors(armature, facts.schema)
         add_expressions(mesh, _shape_keys(facts.schema))
         set_stand_in(mesh, self.stand_in)
@@ -70,31 +57,21 @@ class AVATAR_OT_load_actor(bpy.types.Operator):
         return f"Loaded {name}: pose its armature, then set up compositing."
 
 
-class AVATAR_OT_drive_armature(bpy.types.Operator):
+class AVATAR_OT_drive_armature(FileAttempt, bpy.types.Operator):
     """Let the active armature drive an actor: one of Rigify, Mixamo, Unreal, MakeHuman, or with bones named alike"""
 
     bl_idname = "avatar.drive_armature"
     bl_label = "Drive Actor with This Armature"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: bpy.props.StringProperty(default="*.actor", options={"HIDDEN"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return context.object is not None and context.object.type == "ARMATURE"
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._drive(context))
-
-    def _drive(self, context: bpy.types.Context) -> str:
-        armature, path = context.object, Path(bpy.path.abspath(self.filepath)).absolute()
-        if path.suffix != ".actor":
-            raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
+    def work(self, context: bpy.types.Context) -> str:
+        armature, path = context.object, self.actor
         facts = session.current.actor(path)
         joints, points = facts.schema["joints"], facts.schema.get("points") or []
         if points:
@@ -108,11 +85,8 @@ class AVATAR_OT_drive_armature(bpy.types.Operator):
             known, wanted, kept = set(mapped.bones), joints, mapped.to_json()
         else:
             raise SceneError(f"{path.stem} is a head, which no skeleton poses: use Load Actor.")
-        settings = armature.avatar
-        settings.actor_path, settings.actor_name, settings.joint_map = _stored(path), path.stem, kept
-        settings.method = str(facts.metadata.get("method", ""))
-        settings.licence = str(facts.metadata.get("licence", ""))
-        scene = context.scene.avatar.owner or context.scene
+        _named(armature, path, facts).joint_map = kept
+        scene = owner_scene(context.scene)
         if scene.avatar.avatars is not None:
             compositor.set_up(scene)
         missing = [joint for joint in wanted if joint not in known]
@@ -120,7 +94,7 @@ class AVATAR_OT_drive_armature(bpy.types.Operator):
         return f"'{armature.name}' drives {len(known)} of the {len(wanted)} joints of {path.stem}{rest}."
 
 
-class AVATAR_OT_read_appearance(bpy.types.Operator):
+class AVATAR_OT_read_appearance(Attempt, bpy.types.Operator):
     """Let the avatar look like the person in its picture (Person, above)"""
 
     bl_idname = "avatar.read_appearance"
@@ -132,10 +106,7 @@ class AVATAR_OT_read_appearance(bpy.types.Operator):
         avatar = avatar_of(context.object)
         return avatar is not None and avatar.avatar.appearance is not None
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._read(context))
-
-    def _read(self, context: bpy.types.Context) -> str:
+    def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
         image = avatar.avatar.appearance
         avatar["appearance"] = session.current.appearance(actor_file(avatar), picture(image))
@@ -161,7 +132,7 @@ class AVATAR_OT_stand_in(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class AVATAR_OT_fit_bones(bpy.types.Operator):
+class AVATAR_OT_fit_bones(Attempt, bpy.types.Operator):
     """Move the bones to the joints of the body as its shape sliders (beta_00, …) stand now"""
 
     bl_idname = "avatar.fit_bones"
@@ -173,10 +144,7 @@ class AVATAR_OT_fit_bones(bpy.types.Operator):
         avatar = avatar_of(context.object)
         return avatar is not None and avatar.type == "ARMATURE" and body_mesh(avatar) is not None
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._fit(context))
-
-    def _fit(self, context: bpy.types.Context) -> str:
+    def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
         if avatar.library is not None or avatar.data.library is not None:
             raise SceneError(f"'{avatar.name}' is linked from another file: make it local, or fit its bones there.")
@@ -190,7 +158,7 @@ class AVATAR_OT_fit_bones(bpy.types.Operator):
         return "The bones fit the body's shape."
 
 
-class AVATAR_OT_attach_head(bpy.types.Operator):
+class AVATAR_OT_attach_head(Attempt, bpy.types.Operator):
     """Put the selected head on the active armature: it follows the bone named head, and the body's shape keys"""
 
     bl_idname = "avatar.attach_head"
@@ -202,10 +170,7 @@ class AVATAR_OT_attach_head(bpy.types.Operator):
         body = context.object
         return body is not None and body.type == "ARMATURE" and bool(_selected_heads(context))
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._attach(context))
-
-    def _attach(self, context: bpy.types.Context) -> str:
+    def work(self, context: bpy.types.Context) -> str:
         body = context.object
         (head, *others) = _selected_heads(context)
         if others:
@@ -245,16 +210,6 @@ def set_stand_in(mesh: bpy.types.Object, on: bool) -> None:
     mesh.hide_render = not on
 
 
-def register() -> None:
-    for operator in _OPERATORS:
-        bpy.utils.register_class(operator)
-
-
-def unregister() -> None:
-    for operator in reversed(_OPERATORS):
-        bpy.utils.unregister_class(operator)
-
-
 _OPERATORS = (
     AVATAR_OT_load_actor,
     AVATAR_OT_drive_armature,
@@ -264,6 +219,16 @@ _OPERATORS = (
     AVATAR_OT_live,
     AVATAR_OT_attach_head,
 )
+register, unregister = bpy.utils.register_classes_factory(_OPERATORS)
+
+
+def _named(armature: bpy.types.Object, path: Path, facts: session.ActorFacts) -> AvatarSettings:
+    """Makes `armature` the avatar of an actor; returns its settings."""
+    settings = armature.avatar
+    settings.actor_path, settings.actor_name = _stored(path), path.stem
+    settings.method = str(facts.metadata.get("method", ""))
+    settings.licence = str(facts.metadata.get("licence", ""))
+    return settings
 
 
 def _stored(path: Path) -> str:

@@ -193,16 +193,6 @@ def draw_status(layout: Any, context: bpy.types.Context) -> None:
         column.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 
-def register() -> None:
-    for panel in _PANELS:
-        bpy.utils.register_class(panel)
-
-
-def unregister() -> None:
-    for panel in reversed(_PANELS):
-        bpy.utils.unregister_class(panel)
-
-
 _PANELS = (
     AVATAR_PT_actor,
     AVATAR_PT_rig,
@@ -213,6 +203,7 @@ _PANELS = (
     AVATAR_PT_compositing,
     AVATAR_PT_worker,
 )
+register, unregister = bpy.utils.register_classes_factory(_PANELS)
 
 
 def _sliders(context: bpy.types.Context) -> list[bpy.types.ShapeKey]:

@@ -13,7 +13,8 @@ import bpy
 import numpy as np
 
 from . import session
-from .attempt import attempt
+from .attach import follow_key
+from .attempt import Attempt
 from .errors import SceneError
 from .pose import current_betas, read_controls
 from .properties import actor_file, avatar_of, body_mesh
@@ -66,7 +67,7 @@ class AVATAR_OT_key_person(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class AVATAR_OT_make_mesh(bpy.types.Operator):
+class AVATAR_OT_make_mesh(Attempt, bpy.types.Operator):
     """Make an ordinary mesh of this person: Cycles and EEVEE render it, it is exported as any mesh. It follows the
     avatar's bones and body shape; press again after changing codes"""
 
@@ -83,10 +84,7 @@ class AVATAR_OT_make_mesh(bpy.types.Operator):
         actor = avatar_of(context.object)
         return actor is not None and bool(codes(actor)) and actor.type == "ARMATURE"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        return attempt(self, context, lambda: self._make(context))
-
-    def _make(self, context: bpy.types.Context) -> str:
+    def work(self, context: bpy.types.Context) -> str:
         actor: Any = avatar_of(context.object)  # poll saw to it
         if actor.library is not None:
             raise SceneError(f"'{actor.name}' is linked from another file: make it local, or its mesh there.")
@@ -102,7 +100,7 @@ def codes(actor: bpy.types.Object | None) -> list[str]:
 
 
 def sample(actor: bpy.types.Object, seed: int, spread: float) -> None:
-    """The first person of `avatar vary --what sample --seed SEED`, for spread 1."""
+    """A person of the seed: independent normal numbers, times `spread`, in each code."""
     random = np.random.default_rng(seed)
     for name in codes(actor):
         actor[name][:] = (spread * random.standard_normal(len(actor[name]))).tolist()
@@ -170,17 +168,8 @@ def remove_mesh(actor: bpy.types.Object) -> None:
     bpy.data.armatures.remove(bones)
 
 
-def register() -> None:
-    for operator in _OPERATORS:
-        bpy.utils.register_class(operator)
-
-
-def unregister() -> None:
-    for operator in reversed(_OPERATORS):
-        bpy.utils.unregister_class(operator)
-
-
 _OPERATORS = (AVATAR_OT_sample_person, AVATAR_OT_key_person, AVATAR_OT_make_mesh)
+register, unregister = bpy.utils.register_classes_factory(_OPERATORS)
 _SHARED = ("vertices", "faces", "weights", "shapedirs", "joints", "joint_shapedirs", "rest")
 
 
@@ -200,12 +189,7 @@ def _follow_shape(mesh: bpy.types.Object, body: bpy.types.Object | None, betas: 
         block.value = value
         if keys is None or block.name not in keys.key_blocks:
             continue
-        driver = block.driver_add("value").driver
-        driver.type = "AVERAGE"
-        variable = driver.variables.new()
-        target = variable.targets[0]
-        target.id_type, target.id = "KEY", keys
-        target.data_path = f'key_blocks["{block.name}"].value'
+        follow_key(block, keys)
 
 
 def _skin(coloured: bool) -> bpy.types.Material:

@@ -6,21 +6,18 @@ from __future__ import annotations
 import bpy
 
 from . import session
-from .attempt import attempt
+from .attempt import Attempt
 
 
-class AVATAR_OT_check_worker(bpy.types.Operator):
+class AVATAR_OT_check_worker(Attempt, bpy.types.Operator):
     """Start the renderer and say what it is and where it renders"""
 
     bl_idname = "avatar.check_worker"
     bl_label = "Check"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        def check() -> str:
-            session.current.check()
-            return session.current.status
-
-        return attempt(self, context, check)
+    def work(self, context: bpy.types.Context) -> str:
+        session.current.check()
+        return session.current.status
 
 
 class AVATAR_OT_stop_worker(bpy.types.Operator):
@@ -50,18 +47,9 @@ class AVATAR_OT_copy_install(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def register() -> None:
-    for operator in _OPERATORS:
-        bpy.utils.register_class(operator)
-
-
-def unregister() -> None:
-    for operator in reversed(_OPERATORS):
-        bpy.utils.unregister_class(operator)
-
-
 _OPERATORS = (
     AVATAR_OT_check_worker,
     AVATAR_OT_stop_worker,
     AVATAR_OT_copy_install,
 )
+register, unregister = bpy.utils.register_classes_factory(_OPERATORS)

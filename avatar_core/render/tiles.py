@@ -8,12 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..camera import Camera
-from ..frame import Frame
+from ..frame import EMPTY_DEPTH, Frame
 from ..quality import Cancelled, Quality
 
 _NEAR = 0.02  # metres; a body nearer than this to the camera plane is not bounded in the picture
 
 Planes = Mapping[str, np.ndarray]
+
+
+def empty_planes(pixels: int) -> dict[str, np.ndarray]:
+    """The planes of a Frame with nobody in it, a row a pixel, for a tile to fill in."""
+    return {
+        "rgba": np.zeros((pixels, 4), np.float32),
+        "depth": np.full(pixels, EMPTY_DEPTH, np.float32),
+        "normal": np.zeros((pixels, 3), np.float32),
+        "mask": np.zeros(pixels, np.float32),
+    }
 
 
 @dataclass(frozen=True)

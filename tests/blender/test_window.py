@@ -10,6 +10,8 @@ import windows
 from blenders import Studio
 from skimage.io import imread
 
+from avatar_core.frame import linear_to_srgb
+
 LEAK = 50  # MB that a scrub may add
 STEPS_OFF = 4 / 255  # a colour that went through half floats, a display and a screen
 FAR = 1e9
@@ -52,7 +54,7 @@ def test_colours_are_as_captured(seen: tuple[np.ndarray, np.ndarray, np.ndarray]
     chest[: int(height * 0.5), int(width * 0.3) : int(width * 0.7)] = True  # the cube is below
     solid = chest & (rgba[..., 3] > 0.999)
     assert solid.sum() > 1000
-    assert np.median(np.abs(screen - srgb(rgba[..., :3]))[solid]) < STEPS_OFF
+    assert np.median(np.abs(screen - linear_to_srgb(rgba[..., :3].clip(0, 1)))[solid]) < STEPS_OFF
 
 
 def test_an_object_in_front_hides_the_avatar(seen: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
@@ -83,8 +85,3 @@ def test_bodies_look_as_before_when_live_is_off(session: dict[str, str]) -> None
 def test_esc_stops_a_render(session: dict[str, str]) -> None:
     stopped = json.loads(session["stopped"])
     assert stopped["how"] == "cancelled"
-
-
-def srgb(linear: np.ndarray) -> np.ndarray:
-    linear = linear.clip(0, 1)
-    return np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

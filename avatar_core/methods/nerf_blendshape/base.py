@@ -16,9 +16,9 @@ from ...config import ConfigError
 from ...controls import Controls, ControlSchema
 from ...data.capture import Capture, CaptureError
 from ...data.head_capture import HeadCapture
-from ...frame import EMPTY_DEPTH, Frame, srgb_to_linear
+from ...frame import Frame, srgb_to_linear
 from ...quality import Quality
-from ...render.tiles import Planes, Watch, render_tiles
+from ...render.tiles import Planes, Watch, empty_planes, render_tiles
 from .config import FieldConfig
 from .field import Field, clamped
 from .head import PlacedHead
@@ -132,13 +132,7 @@ class HeadModel(nn.Module):
         """The planes of Frame, a row a pixel."""
         origins, directions, along = self.field_rays(placed, camera)
         found = self.shade(origins, directions, table, quality, watch.check)
-        count = len(origins)
-        planes = {
-            "rgba": np.zeros((count, 4), np.float32),
-            "depth": np.full(count, EMPTY_DEPTH, np.float32),
-            "normal": np.zeros((count, 3), np.float32),
-            "mask": np.zeros(count, np.float32),
-        }
+        planes = empty_planes(len(origins))
         seen = torch.nonzero(found.coverage > _VISIBLE).squeeze(1)
         if seen.numel():
             index, alpha = seen.cpu().numpy(), found.coverage[seen, None]

@@ -13,9 +13,9 @@ from ...body import Body
 from ...camera import Camera, CameraError
 from ...controls import Controls, ControlSchema
 from ...errors import AvatarError
-from ...frame import EMPTY_DEPTH, Frame, srgb_to_linear
+from ...frame import Frame, srgb_to_linear
 from ...quality import Quality
-from ...render.tiles import Planes, Watch, render_tiles
+from ...render.tiles import Planes, Watch, empty_planes, render_tiles
 from .aggregation import Aggregator
 from .config import Config
 from .decoders import Decoders, Maps
@@ -154,12 +154,7 @@ class Model(nn.Module):
         """The planes of Frame, a row a pixel."""
         view, metres = placed_view(camera, head, self.deviation.device)
         count = camera.width * camera.height
-        planes = {
-            "rgba": np.zeros((count, 4), np.float32),
-            "depth": np.full(count, EMPTY_DEPTH, np.float32),
-            "normal": np.zeros((count, 3), np.float32),
-            "mask": np.zeros(count, np.float32),
-        }
+        planes = empty_planes(count)
         wide = view.padded(self.config.span, cloud.points.vertices)
         surface, facing = wide.surface(cloud.points.vertices, faces)
         index = torch.arange(count, device=view.K.device)

@@ -15,11 +15,11 @@ from ....body import Body
 from ....body.kinematics import axis_angle_to_matrix, relative_transforms
 from ....camera import Camera
 from ....controls import Controls
-from ....frame import EMPTY_DEPTH, srgb_to_linear
+from ....frame import srgb_to_linear
 from ....mesh_file import Mesh
 from ....quality import Quality
 from ....render import isosurface
-from ....render.tiles import Watch
+from ....render.tiles import Watch, empty_planes
 from ..pose import vertex_normals
 from .config import Config
 from .geometry import PosedMesh, to_frame, to_world
@@ -133,13 +133,7 @@ class Picture:
         origins, directions = (self._here(array) for array in camera.rays())
         hit, near, far = near_far(origins, directions, self.vertices, self.joints, self.reach)
         watch.check()
-        count = len(origins)
-        planes = {
-            "rgba": np.zeros((count, 4), np.float32),
-            "depth": np.full(count, EMPTY_DEPTH, np.float32),
-            "normal": np.zeros((count, 3), np.float32),
-            "mask": np.zeros(count, np.float32),
-        }
+        planes = empty_planes(len(origins))
         hits = torch.nonzero(hit).squeeze(1)
         if hits.numel() == 0:
             return planes
