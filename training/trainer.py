@@ -251,7 +251,7 @@ def _optimizers(groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
     dense = [group for group in groups if "factors" not in group and "weight_decay" not in group]
     made: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, **settings)] if dense else []
     if decaying:
-        made.append(torch.optim.AdamW(decaying))
+        made.append(torch.optim.AdamW(decaying, fused=True))
     for group in groups:
         if "factors" in group:
             (table,) = group["params"]

@@ -36,6 +36,8 @@ class Config:
     """there is the network that reads an appearance from a picture"""
     encoder_base: int = 64
     """channels of its first layers: 8, 16 or a multiple of 32"""
+    encoder_size: int = 0
+    """pixels a side of the pictures that it reads; 0: 256, or `size` where that is less"""
     pose_width: int = 1024
     """of the network that lifts 2D poses; 0 without"""
     dropout: float = 0.1
@@ -54,6 +56,8 @@ class Config:
             raise ConfigError("'features' must be up to 256, 'base' a multiple of 8 up to 512, 'per_limb' up to 64")
         if self.encoder_base not in (8, 16) and not (0 < self.encoder_base <= 256 and self.encoder_base % 32 == 0):
             raise ConfigError("'encoder_base' must be 8, 16 or a multiple of 32 up to 256")
+        if self.encoder_size != 0 and not 32 <= self.encoder_size <= 1024:
+            raise ConfigError("'encoder_size' must be from 32 to 1024, or 0")
         if not (0 <= self.pose_width <= 8192 and self.pose_width % 32 == 0 and 0 <= self.dropout < 1):
             raise ConfigError("'pose_width' must be a multiple of 32 up to 8192, and 'dropout' below 1")
         if not 0.1 <= self.extent <= 100:
@@ -67,7 +71,7 @@ class Config:
     @property
     def reads(self) -> int:
         """Pixels a side of the pictures that appearances are read from."""
-        return min(256, self.size)
+        return self.encoder_size or min(256, self.size)
 
     @property
     def enlarge(self) -> int:

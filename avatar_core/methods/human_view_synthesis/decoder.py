@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from .layers import ModulatedConv, SecondMomentNorm, activate, blur
+from .layers import GAIN, SLOPE, ModulatedConv, SecondMomentNorm, blur
 
 DEPTH = 4  # halvings; sides of latent images are multiples of 2^4
 _WIDEST = 3  # doublings of the channels
@@ -40,9 +41,10 @@ class StyledLayer(nn.Module):
         self.down, self.up, self.last = stride == 2, up, last
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        y = self.c(self.n(blur(x, BLUR) if self.down else x), style)
+        x = blur(x, BLUR) if self.down else x
+        y = self.c(x, style, self.n(x), 1.0 if self.last else GAIN)  # the activation's gain may come before it
         y = blur(y, BLUR) if self.up else y
-        return y if self.last else activate(y)
+        return y if self.last else functional.leaky_relu(y, SLOPE)
 
 
 class Decoder(nn.Module):
@@ -78,6 +80,7 @@ class Decoder(nn.Module):
     def forward(self, latent: Tensor, style: Tensor) -> Tensor:
         """latent: [B, C, H, W]. style: [B, S]. [B, 3 or 4, H', W'], about 0 to 1, not clamped: display sRGB, and alpha
         where there are four. Raises ValueError for sides that are no multiples of 16."""
+        latent = latent.contiguous(memory_format=torch.channels_last)  # some times faster on CPUs, blurs above all
         return network(self, latent, lambda layer, x: layer(x, style))
 
 

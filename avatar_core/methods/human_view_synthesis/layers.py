@@ -10,12 +10,12 @@ from torch.nn import functional
 
 _EPSILON = 1e-8
 _MOMENTUM = 0.995
-SLOPE = 0.2
+SLOPE, GAIN = 0.2, math.sqrt(2)  # of the activation: below zero, and of all of it
 BINOMIAL = {3: (1.0, 2.0, 1.0), 5: (1.0, 4.0, 6.0, 4.0, 1.0)}
 
 
 def activate(x: Tensor) -> Tensor:
-    return functional.leaky_relu(x, SLOPE) * math.sqrt(2)
+    return functional.leaky_relu(x, SLOPE) * GAIN
 
 
 def blur(x: Tensor, size: int) -> Tensor:
@@ -91,10 +91,13 @@ class ModulatedConv(nn.Module):
             return functional.conv_transpose2d(x, weight, bias, stride=2, padding=1, output_padding=1)
         return functional.conv2d(x, weight, bias, self.stride, weight.shape[2] // 2)
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, divisor: Tensor, gain: float) -> Tensor:
+        """divisor: [Cin], of the inputs. gain: of what comes out."""
         inputs, outputs = self.factors(style)
-        y = self.convolve(x * inputs[:, :, None, None], self.weight * self.scale, None)
-        return (y if outputs is None else y * outputs[:, :, None, None]) + self.bias[:, None, None]
+        inputs = inputs * (self.scale / divisor)
+        outputs = torch.ones_like(self.bias)[None] if outputs is None else outputs
+        y = self.convolve(x * inputs[:, :, None, None], self.weight, None)
+        return torch.addcmul((gain * self.bias)[:, None, None], y, (gain * outputs)[:, :, None, None])
 
 
 class RunningSquare(nn.Module):
@@ -117,7 +120,7 @@ class RunningSquare(nn.Module):
 
 
 class SecondMomentNorm(nn.Module):
-    """Channels over the root of their running mean square, in training too."""
+    """What channels are divided by: the root of their running mean square, in training too."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -127,6 +130,7 @@ class SecondMomentNorm(nn.Module):
         return self.ema.average.sqrt().clamp(min=_EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[C] for [B, C, H, W]."""
         if self.training:
             self.ema.update(x)
-        return x / self.root().to(x)[:, None, None]
+        return self.root().to(x)
