@@ -1,6 +1,7 @@
 """Makes the Blender extension: one zip of pure Python for every platform and every Blender from 4.2.
 
     python build_addon.py --output dist
+    python build_addon.py --wheel dist/avatar_core-0.1.0-py3-none-any.whl    # carries what its installer installs
     python build_addon.py --kernels    # what a wheel of avatar_core ships instead: kernels for every system
 
 Copies blender_addon/ and what it shares with the rest (the worker's protocol and client, the rig) into
@@ -83,11 +84,16 @@ def check(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def build(output: Path) -> Path:
-    """Writes the zip into the folder `output`; returns its path. Raises BuildError."""
+def build(output: Path, wheel: Path | None = None) -> Path:
+    """Writes the zip into the folder `output`; returns its path. wheel: of avatar_core, for the extension's installer.
+
+    Raises BuildError.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = stage(Path(temporary) / "package")
         manifest = check(folder)
+        if wheel is not None:
+            _carry(wheel, folder)
         output.mkdir(parents=True, exist_ok=True)
         target = output / f"{manifest['id']}-{manifest['version']}.zip"
         part = target.with_name(target.name + ".part")
@@ -110,6 +116,12 @@ def validate(package: Path, blender: str) -> None:
         raise BuildError(f"Blender cannot be run: {error}") from error
     if done.returncode:
         raise BuildError(f"Blender refuses {package.name}:\n{done.stdout}{done.stderr}")
+
+
+def _carry(wheel: Path, folder: Path) -> None:
+    if not re.fullmatch(r"avatar_core-.*\.whl", wheel.name) or not zipfile.is_zipfile(wheel):
+        raise BuildError(f"{wheel} is no wheel of avatar_core: make one with 'pip wheel . --no-deps -w dist'")
+    shutil.copyfile(wheel, folder / wheel.name)
 
 
 def _check_source(path: Path) -> None:
@@ -144,12 +156,13 @@ def _kernels() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the Blender extension.")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
+    parser.add_argument("--wheel", type=Path, help="a wheel of avatar_core, which the extension can install")
     parser.add_argument("--kernels", action="store_true", help="build the binaries of avatar_core's kernels instead")
     options = parser.parse_args()
     if options.kernels:
         return _kernels()
     try:
-        package = build(options.output)
+        package = build(options.output, options.wheel)
         blenders = [entry for entry in re.split(f"[,{os.pathsep}]", os.environ.get("BLENDER", "")) if entry.strip()]
         for blender in blenders:
             validate(package, blender)

@@ -28,6 +28,7 @@ COMMANDS = {
     "gaussians": ("avatar_core.commands.gaussians", "draw Gaussian primitives alone: spheres, ellipsoids, poses"),
     "vary": ("avatar_core.commands.vary", "write a shot of new people: samples, blends, body shapes"),
     "replay-head": ("training.heads.replay", "show recorded frames beside an NPVA head, with the tracked mesh"),
+    "worker": ("avatar_core.worker.__main__", "serve a Blender, here or by ssh, over standard input and output"),
     "export": ("avatar_core.commands.export", "write the posed surface of an actor as a mesh"),
     "import": (
         "avatar_core.commands.import_checkpoint",

@@ -12,19 +12,22 @@ from . import (
     compositing_operators,
     engine,
     failures,
+    install_operators,
     motion_operators,
     operators,
     panels,
     people,
     preferences,
     properties,
+    renderer_panels,
     session,
     viewport,
     worker_operators,
 )
 
 _MODULES = (
-    *(properties, preferences, operators, motion_operators, people, compositing_operators, worker_operators, panels),
+    *(properties, preferences, operators, motion_operators, people, compositing_operators),
+    *(worker_operators, install_operators, panels, renderer_panels),
     *(engine, failures, cli, session, viewport),  # the viewport's threads end before the worker
 )
 

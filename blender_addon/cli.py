@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import bpy
 
 from . import baked, compositor, failures, session
 from .client import WorkerError
+from .engine import is_hidden
 from .errors import SceneError
 from .properties import ENGINE, actor_file, actor_objects, owner_scene
 
@@ -37,7 +39,8 @@ def run(arguments: list[str]) -> int:
     try:
         return options.work(options)
     except (SceneError, WorkerError) as error:
-        return _say(f"error: {error}", _WRONG)
+        blameless = isinstance(error, WorkerError) and error.kind != "bad_input"
+        return _say(f"error: {error}", _FAILED if blameless else _WRONG)
     finally:
         session.current.close()
 
@@ -48,6 +51,8 @@ def render(options: argparse.Namespace) -> int:
     _check_scene(scene)
     if scene.render.is_movie_format:
         raise SceneError(f"Scene '{scene.name}' writes a video; choose an image format.")
+    if baked.source(scene) is None:
+        _check_actors(scene)
     return _render_frames(scene, scene, options)
 
 
@@ -55,6 +60,7 @@ def bake(options: argparse.Namespace) -> int:
     """Renders the avatars alone, all passes of a frame in one EXR file, for Compositing > Use Baked Pictures."""
     scene = _scene(options.scene)
     _check_scene(scene)
+    _check_actors(scene)
     return _render_frames(scene, baked.prepare(scene), options)
 
 
@@ -64,22 +70,28 @@ def _render_frames(scene: bpy.types.Scene, written: bpy.types.Scene, options: ar
         written.render.filepath = options.output
     frames = options.frames or range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
     pattern = written.render.filepath
-    skipped = 0
+    skipped, began = 0, time.monotonic()
     for number in frames:
         target = Path(bpy.path.abspath(written.render.frame_path(frame=number)))
         if options.resume and target.is_file() and target.stat().st_size:
             skipped += 1
             continue
+        started = time.monotonic()
         try:
             if written != scene:
                 scene.frame_set(number)  # the owner's camera follows its markers
             _render_frame(written, number, target)
-        except (RuntimeError, OSError) as error:
+        except RuntimeError as error:
             return _say(f"error: frame {number} of '{scene.name}' failed: {_reason(error)}", _FAILED)
+        except OSError as error:
+            return _say(
+                f"error: {target} cannot be written ({error.strerror}): name another place by --output", _FAILED
+            )
         finally:
             written.render.filepath = pattern
-        _say(f"frame {number}: {target}")
-    _say(f"done: {len(frames) - skipped} frames rendered, {skipped} were there")
+        _say(f"frame {number}: {target} ({time.monotonic() - started:.1f} s)")
+    seconds = time.monotonic() - began
+    _say(f"done: {len(frames) - skipped} frames rendered in {seconds:.1f} s, {skipped} were there")
     return _DONE
 
 
@@ -170,6 +182,13 @@ def _check_scene(scene: bpy.types.Scene) -> None:
     missing = compositor.missing_links(scene)
     if missing:
         raise SceneError(f"The avatars' scene lacks {', '.join(missing)}: press Refresh and save.")
+
+
+def _check_actors(scene: bpy.types.Scene) -> None:
+    """Reads every actor before the first frame. Raises SceneError, WorkerError."""
+    for actor in actor_objects(scene):
+        if not is_hidden(actor, scene):
+            session.current.actor(actor_file(actor))
 
 
 def _render_frame(scene: bpy.types.Scene, number: int, target: Path) -> None:

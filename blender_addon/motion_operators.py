@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import bpy
+import numpy as np
 
 from . import motion, session
 from .attempt import Attempt, FileAttempt
@@ -67,6 +68,40 @@ class AVATAR_OT_import_motion(_Rigged, FileAttempt, bpy.types.Operator):
         return f"{len(pose)} recorded frames are {len(shown.pose)} frames from {scene.frame_current} on{said}."
 
 
+class AVATAR_OT_sample_motion(_Rigged, Attempt, bpy.types.Operator):
+    """Key the bones with a short motion, to try an avatar. It stays in its place, with its feet on the floor"""
+
+    bl_idname = "avatar.sample_motion"
+    bl_label = "Sample Motion"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    clip: bpy.props.EnumProperty(
+        name="Motion",
+        description="What the avatar does",
+        items=(
+            ("walk", "Walk", "Walking in place"),
+            ("wave", "Wave", "Waving with the right arm"),
+            ("raise_arms", "Raise Arms", "Raising both arms"),
+            ("twist_bend", "Twist and Bend", "Turning and bending the trunk"),
+            ("squat", "Squat", "Bending the knees"),
+            ("jump", "Jump", "Jumping in place"),
+        ),
+    )
+    rounds: bpy.props.IntProperty(name="Rounds", description="How often it is repeated", default=3, min=1, soft_max=20)
+
+    def work(self, context: bpy.types.Context) -> str:
+        avatar: Any = avatar_of(context.object)  # poll saw to it
+        scene, path = context.scene, actor_file(avatar)
+        facts = session.current.actor(path)
+        betas = current_betas(body_mesh(avatar), facts.schema["betas"])
+        rate, pose, transl = session.current.clip(path, self.clip, betas)
+        rounds = motion.Motion(np.tile(pose, (self.rounds, 1, 1)), np.tile(transl, (self.rounds, 1)), rate or 1.0)
+        shown = motion.resampled(rounds, scene.render.fps / scene.render.fps_base)
+        motion.key_motion(avatar, facts.schema["joints"], shown, scene.frame_current, betas)
+        last = scene.frame_current + len(shown.pose) - 1
+        return f"The bones are keyed from frame {scene.frame_current} to {last}: press Space to play."
+
+
 class AVATAR_OT_export_motion(_Rigged, FileAttempt, bpy.types.Operator):
     """Write what the avatar does in the scene's frames, constraints and drivers included, as an .npz of AMASS"""
 
@@ -125,5 +160,11 @@ class AVATAR_OT_import_faces(FileAttempt, bpy.types.Operator):
         return f"{len(values)} rows key {used} expressions from frame {scene.frame_current} on."
 
 
-_OPERATORS = (AVATAR_OT_import_motion, AVATAR_OT_export_motion, AVATAR_OT_bake_motion, AVATAR_OT_import_faces)
+_OPERATORS = (
+    AVATAR_OT_import_motion,
+    AVATAR_OT_sample_motion,
+    AVATAR_OT_export_motion,
+    AVATAR_OT_bake_motion,
+    AVATAR_OT_import_faces,
+)
 register, unregister = bpy.utils.register_classes_factory(_OPERATORS)

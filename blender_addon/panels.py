@@ -7,15 +7,12 @@ from typing import Any
 
 import bpy
 
-from . import baked, compositor, session
+from . import baked, compositor
 from .operators import AVATAR_OT_attach_head, is_stand_in
 from .people import AVATAR_OT_sample_person, codes
 from .properties import actor_objects, avatar_of, body_mesh, mask_names, owner_scene
 
 _AXES = 8  # of a code, sliders for the largest
-_LETTER = 7.0  # pixels of a letter, about
-_MARGIN = 9  # letters that icon and borders take
-_SHORTEST = 24  # letters of a line
 
 
 class _AvatarPanel:
@@ -94,11 +91,11 @@ class AVATAR_PT_shape(_AvatarPanel, bpy.types.Panel):
 class AVATAR_PT_motion(_AvatarPanel, bpy.types.Panel):
     bl_label = "Motion"
     bl_parent_id = "AVATAR_PT_rig"
-    bl_options = frozenset({"DEFAULT_CLOSED"})
 
     def draw(self, context: bpy.types.Context) -> None:
         column = self.layout.column(align=True)
         column.operator("avatar.import_motion", icon="IMPORT")
+        column.operator_menu_enum("avatar.sample_motion", "clip", icon="ARMATURE_DATA")
         column.operator("avatar.import_faces", icon="USER")
         column.operator("avatar.bake_motion", icon="KEYFRAME")
         column.operator("avatar.export_motion", icon="EXPORT")
@@ -172,27 +169,6 @@ class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
         row.operator("avatar.remove_compositing", text="Remove", icon="X")
 
 
-class AVATAR_PT_worker(_AvatarPanel, bpy.types.Panel):
-    bl_label = "Renderer"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        draw_status(self.layout, context)
-        row = self.layout.row(align=True)
-        row.operator("avatar.check_worker", icon="CHECKMARK")
-        row.operator("avatar.stop_worker", icon="CANCEL")
-
-
-def draw_status(layout: Any, context: bpy.types.Context) -> None:
-    """The renderer's state in as many lines as it needs."""
-    state = session.current
-    text = state.status or "Not started yet: it starts by itself"
-    icon = "ERROR" if state.failed else "CHECKMARK" if state.running else "RADIOBUT_OFF"
-    pixels = context.region.width / context.preferences.system.ui_scale if context.region is not None else 0
-    column = layout.box().column(align=True)
-    for number, line in enumerate(_wrapped(text, max(_SHORTEST, int(pixels / _LETTER) - _MARGIN))):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1")
-
-
 _PANELS = (
     AVATAR_PT_actor,
     AVATAR_PT_rig,
@@ -201,7 +177,6 @@ _PANELS = (
     AVATAR_PT_motion,
     AVATAR_PT_viewport,
     AVATAR_PT_compositing,
-    AVATAR_PT_worker,
 )
 register, unregister = bpy.utils.register_classes_factory(_PANELS)
 
@@ -211,16 +186,3 @@ def _sliders(context: bpy.types.Context) -> list[bpy.types.ShapeKey]:
     mesh = body_mesh(actor) if actor is not None else None
     keys = mesh.data.shape_keys if mesh is not None and mesh.type == "MESH" else None
     return [block for block in keys.key_blocks if block != keys.reference_key] if keys is not None else []
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    lines: list[str] = []
-    for paragraph in text.splitlines():
-        line = ""
-        for word in paragraph.split():
-            if line and len(line) + 1 + len(word) > width:
-                lines.append(line)
-                line = ""
-            line = f"{line} {word}".strip()
-        lines.append(line)
-    return lines

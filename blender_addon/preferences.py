@@ -7,8 +7,8 @@ import os
 
 import bpy
 
-from . import session
-from .panels import draw_status
+from . import install_operators, worker_setup
+from .renderer_panels import draw_install, draw_status
 
 
 class AvatarPreferences(bpy.types.AddonPreferences):
@@ -16,7 +16,8 @@ class AvatarPreferences(bpy.types.AddonPreferences):
 
     python: bpy.props.StringProperty(
         name="Python",
-        description="The interpreter of an environment in which avatar-core is installed",
+        description="The interpreter of an environment in which avatar-core is installed; empty: the one that Install"
+        " Renderer made",
         subtype="FILE_PATH",
     )
     device: bpy.props.EnumProperty(
@@ -34,15 +35,19 @@ class AvatarPreferences(bpy.types.AddonPreferences):
     )
     command: bpy.props.StringProperty(
         name="Command",
-        description="In place of Python: a whole command line, such as ssh render-box avatar-worker",
+        description="In place of Python: a whole command line, such as: ssh render-box avatars/bin/avatar worker",
+    )
+    folders: bpy.props.StringProperty(
+        name="Folders",
+        description="What the machine of Command calls the folders with the actors: /shows=/mnt/shows, several with ;",
     )
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
-        overridden = os.environ.get(session.COMMAND_VARIABLE)
+        overridden = os.environ.get(worker_setup.COMMAND_VARIABLE)
         if overridden:
-            layout.label(text=f"{session.COMMAND_VARIABLE} is set and wins: {overridden}", icon="INFO")
+            layout.label(text=f"{worker_setup.COMMAND_VARIABLE} is set and wins: {overridden}", icon="INFO")
         column = layout.column()
         column.active = not overridden
         column.prop(self, "python")
@@ -53,8 +58,14 @@ class AvatarPreferences(bpy.types.AddonPreferences):
         row.active = not self.command
         row.prop(self, "threads")
         column.prop(self, "command")
+        if self.command:
+            column.prop(self, "folders")
+        if worker_setup.missing() or install_operators.progress():
+            draw_install(layout, context)
+            return
         row = layout.row()
         row.operator("avatar.check_worker", icon="CHECKMARK")
+        row.operator("avatar.install_renderer", text="Install Again", icon="IMPORT")
         row.operator("avatar.copy_install", icon="COPYDOWN")
         draw_status(layout, context)
 

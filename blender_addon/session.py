@@ -4,23 +4,18 @@
 from __future__ import annotations
 
 import base64
-import os
-import shlex
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bpy
 import numpy as np
 
-from .client import Poll, Progress, Worker, WorkerError, python_command
+from .client import Poll, Progress, Worker, WorkerError
 from .errors import SceneError
 from .link import ignore_sigpipe
 from .live import LIVE_THREAD
-
-COMMAND_VARIABLE = "AVATAR_WORKER"  # a command line; wins over the preferences
-INSTALL_COMMAND = "python3 -m venv ~/avatars && ~/avatars/bin/python -m pip install avatar-core"
+from .worker_setup import Setup, limit_threads, read_setup
 
 
 @dataclass(frozen=True)
@@ -48,8 +43,8 @@ class Session:
         self.status = ""  # one line for the panels; empty: nothing is known yet
         self.failed = False  # status is an error
         self._worker: Worker | None = None
-        self._threads = 0
-        self._settled: tuple[list[str], int] | None = None
+        self._setup: Setup | None = None  # of the worker
+        self._settled: Setup | None = None  # read from the preferences
         self._facts: dict[tuple[str, int, int], ActorFacts] = {}
         self._lock = threading.Lock()
 
@@ -69,7 +64,7 @@ class Session:
     def check(self) -> dict[str, Any]:
         """Greets the worker, starting it where needed. Raises WorkerError; SceneError where none is set."""
         try:
-            info = self._started().start()
+            info = self._started()[0].start()
         except (WorkerError, SceneError) as error:
             self._note(str(error), failed=True)
             raise
@@ -96,9 +91,11 @@ class Session:
 
         Raises WorkerError, SceneError.
         """
-        message = {"type": "motion", "actor": str(path), "path": str(file), "up": up, "betas": betas.tolist()}
-        header, planes = self._request(message, None, None)
-        return header["fps"], planes["pose"].astype(np.float64), planes["transl"].astype(np.float64)
+        return self._motion({"actor": str(path), "path": str(file), "up": up, "betas": betas.tolist()})
+
+    def clip(self, path: Path, name: str, betas: np.ndarray) -> tuple[float | None, np.ndarray, np.ndarray]:
+        """One round of a motion that comes with avatar-core, as `motion` gives it. Raises WorkerError, SceneError."""
+        return self._motion({"actor": str(path), "clip": name, "betas": betas.tolist()})
 
     def rigged(self, path: Path, controls: dict[str, Any], detail: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Names and arrays of a person's mesh (avatar_core.rigged_mesh). Raises WorkerError, SceneError."""
@@ -139,11 +136,17 @@ class Session:
         if worker:
             worker.close()
 
+    def _motion(self, message: dict[str, Any]) -> tuple[float | None, np.ndarray, np.ndarray]:
+        header, planes = self._request({"type": "motion", **message}, None, None)
+        return header["fps"], planes["pose"].astype(np.float64), planes["transl"].astype(np.float64)
+
     def _request(
         self, message: dict[str, Any], poll: Poll | None, progress: Progress | None, whole: bool = False
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         try:
-            worker = self._started()
+            worker, setup = self._started()
+            for name in _PATHS & message.keys():
+                message[name] = setup.there(message[name])
             reply = worker.request(message, poll, progress)
             planes = worker.full(reply) if whole else reply.planes
         except (WorkerError, SceneError) as error:
@@ -155,45 +158,26 @@ class Session:
 
     def settle(self) -> None:
         """Reads the preferences for threads that may not: called from the main one. Raises SceneError."""
-        self._settled = worker_command(), _threads()
+        self._settled = read_setup()
 
-    def _started(self) -> Worker:
+    def _started(self) -> tuple[Worker, Setup]:
         live = threading.current_thread().name == LIVE_THREAD
-        command, threads = self._settled if live and self._settled else (worker_command(), _threads())
+        setup = self._settled if live and self._settled else read_setup()
         with self._lock:
-            if self._worker is None or (self._worker.command, self._threads) != (command, threads):
+            if self._worker is None or self._setup != setup:
                 if self._worker:
                     self._worker.close()
-                _limit_threads(threads)
-                self._worker, self._threads = Worker(command), threads
-            return self._worker
+                limit_threads(setup.threads)
+                self._worker, self._setup = Worker(setup.command), setup
+            return self._worker, setup
 
     def _note(self, status: str, failed: bool = False) -> None:
         self.status, self.failed = status, failed
 
 
-_FOUND = {name: os.environ.get(name) for name in ("AVATAR_THREADS", "OMP_NUM_THREADS")}
+_PATHS = {"actor", "path"}  # fields of requests that name files
 _PLANES = {"rgba", "depth", "normal", "mask"}
 current = Session()
-
-
-def worker_command() -> list[str]:
-    """The worker's command line: AVATAR_WORKER, else the preferences'. Raises SceneError for neither."""
-    line = os.environ.get(COMMAND_VARIABLE, "").strip()
-    if line:
-        return shlex.split(line, posix=os.name != "nt")
-    chosen = _preferences()
-    if chosen is not None and chosen.command.strip():
-        return shlex.split(chosen.command, posix=os.name != "nt")
-    if chosen is None or not chosen.python.strip():
-        raise SceneError(
-            "No Python with avatar-core is set: choose one in Edit > Preferences > Add-ons > Neural Avatars"
-            f" (or set {COMMAND_VARIABLE})."
-        )
-    command = python_command(os.path.expanduser(chosen.python.strip()))
-    if chosen.device != "auto":
-        command += ["--device", chosen.device]
-    return command
 
 
 def describe(info: dict[str, Any]) -> str:
@@ -214,28 +198,6 @@ def register() -> None:
 
 def unregister() -> None:
     current.close()
-
-
-def _preferences() -> Any:
-    """The add-on's preferences; None where Blender runs without them."""
-    addon = bpy.context.preferences.addons.get(__package__)
-    return addon.preferences if addon is not None else None
-
-
-def _threads() -> int:
-    chosen = _preferences()
-    return chosen.threads if chosen is not None else 0
-
-
-def _limit_threads(count: int) -> None:
-    """The worker inherits our environment: its kernels read the first, PyTorch the second. 0: as found."""
-    for name, found in _FOUND.items():
-        if count:
-            os.environ[name] = str(count)
-        elif found is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = found
 
 
 def _stamp(path: Path) -> tuple[int, int]:

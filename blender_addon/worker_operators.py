@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The renderer beside Blender: checked, ended, installed."""
+"""The renderer beside Blender: checked, ended."""
 
 from __future__ import annotations
 
@@ -35,21 +35,5 @@ class AVATAR_OT_stop_worker(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class AVATAR_OT_copy_install(bpy.types.Operator):
-    """Copy the terminal command that installs the renderer beside Blender"""
-
-    bl_idname = "avatar.copy_install"
-    bl_label = "Copy Install Command"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        context.window_manager.clipboard = session.INSTALL_COMMAND
-        self.report({"INFO"}, "Copied: paste it into a terminal, then choose that Python above.")
-        return {"FINISHED"}
-
-
-_OPERATORS = (
-    AVATAR_OT_check_worker,
-    AVATAR_OT_stop_worker,
-    AVATAR_OT_copy_install,
-)
+_OPERATORS = (AVATAR_OT_check_worker, AVATAR_OT_stop_worker)
 register, unregister = bpy.utils.register_classes_factory(_OPERATORS)

@@ -1,10 +1,11 @@
-"""`python -m avatar_core.worker`: serves one client over standard input and output, and ends with it."""
+"""`python -m avatar_core.worker`, `avatar worker`: serves one client over standard input and output; ends with it."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from typing import NoReturn
 
 from .actors import ActorCache
 from .server import Server, take_stdio
@@ -12,10 +13,18 @@ from .server import Server, take_stdio
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="avatar-worker", description=__doc__)
+    add_arguments(parser)
+    run(parser.parse_args(arguments))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
     parser.add_argument("--actors", type=int, default=4, help="how many actors stay loaded (default: 4)")
     parser.add_argument("--idle", type=float, default=300, help="seconds of rest until actors are unloaded")
-    options = parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> NoReturn:
+    """Serves until the client is gone, and ends the process."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads leave the processor to Blender
     readinto, write = take_stdio()
     code = Server(readinto, write, ActorCache(options.actors), options.device, options.idle).serve()

@@ -67,7 +67,7 @@ def python_command(python: str) -> list[str]:
 class Worker:
     """A worker process that is started when needed and again after it died. Requests wait for each other.
 
-    command: the program and its arguments (`python_command(...)`, or `["ssh", host, "avatar-worker"]`).
+    command: the program and its arguments (`python_command(...)`, or `["ssh", host, "avatar", "worker"]`).
     heartbeat: seconds of silence after which a busy worker counts as hung and is ended.
     grace: seconds that a worker has to obey a cancel before it is ended.
     """

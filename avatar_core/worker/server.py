@@ -17,12 +17,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
+
+from blend_templates.motions import load_motion
 
 from .. import __version__
 from ..camera import Camera
@@ -190,12 +192,16 @@ class Server:
 
     def motion(self, job: Job) -> Answer:
         """A recorded motion for the actor, shaped by `betas`: pose [T, J, 3], transl [T, 3]; `fps` where the file
-        tells, else null."""
+        tells, else null. Or the `clip` of that name, one of `blend_templates.motions`."""
+        body, clip = self._actor(job).body, job.get("clip")
+        betas = Controls.from_dict({"betas": job.get("betas") or []}).betas
+        if clip is not None:  # its feet are to touch the floor in this shape
+            loop = load_motion(str(clip), replace(body, vertices=body.shaped(betas)))
+            return {"fps": loop.fps}, {"pose": loop.pose, "transl": loop.transl}
         path, up = Path(str(job.get("path"))), job.get("up")
         if up is not None and up not in UPS:
             raise RequestError(f"'{up}' is no axis that may be up; there are {', '.join(UPS)}")
-        betas = Controls.from_dict({"betas": job.get("betas") or []}).betas
-        frames = read_motion(path, self._actor(job).body, up, betas)
+        frames = read_motion(path, body, up, betas)
         planes = {name: np.stack([getattr(frame, name) for frame in frames]) for name in ("pose", "transl")}
         fps = frame_rate(path)
         return {"fps": fps}, {name: np.ascontiguousarray(plane, np.float32) for name, plane in planes.items()}

@@ -12,6 +12,7 @@ from skimage.io import imread
 
 from avatar_core.frame import linear_to_srgb
 
+FRAMES = 40  # that are scrubbed; benchmarks/viewport.py scrubs 200
 LEAK = 50  # MB that a scrub may add
 STEPS_OFF = 4 / 255  # a colour that went through half floats, a display and a screen
 FAR = 1e9
@@ -25,7 +26,7 @@ def session(studio: Studio) -> dict[str, str]:
     if windows.missing():
         pytest.skip(f"install {', '.join(windows.missing())}")
     told = {}
-    with windows.window(studio, "live_window") as window:
+    with windows.window(studio, "live_window", str(FRAMES)) as window:
         told["first"] = window.wait_for("first")
         window.photograph(studio.folder / "first.png")
         (studio.folder / "first.taken").touch()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import sys
@@ -103,6 +105,49 @@ def case_a_motion_comes_in_and_goes_out(actor: str) -> None:
         graph = bpy.context.evaluated_depsgraph_get()
         third = import_module(f"{ADDON}.pose").read_controls(rig, rig.children[0], facts.schema, graph).controls
         assert np.abs(matrices(np.array(third["pose"]))[1:] - given[4, 1:]).max() < 1e-4, "half of the frames"
+
+
+def case_a_sample_motion_stands_on_the_floor(actor: str) -> None:
+    shot.build(actor, {**shot.DEFAULTS, "set_up": False})
+    scene, rig = bpy.context.scene, bpy.data.objects["tiny_rig"]
+    clean(rig)
+    bpy.context.view_layer.objects.active = rig
+    scene.frame_set(1)
+    scene.render.fps = 30  # the sample's own
+    assert bpy.ops.avatar.sample_motion(clip="walk", rounds=2) == {"FINISHED"}
+    bones, knees, feet = rig.pose.bones, [], []
+    for frame in (1, 37, 10):  # of 36 a round
+        scene.frame_set(frame)
+        knees.append(bones["left_knee"].matrix_basis.to_quaternion().angle)
+        mesh = rig.avatar.mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        feet.append(min((mesh.matrix_world @ vertex.co).z for vertex in mesh.data.vertices))
+    assert abs(knees[0] - knees[1]) < 1e-4 < abs(knees[0] - knees[2]), knees
+    assert max(map(abs, feet)) < 0.02, feet
+
+
+def case_farm_command_says_what_is_wrong(actor: str) -> None:
+    """Before a frame is begun, in a sentence, with the exit code."""
+    cli = import_module(f"{ADDON}.cli")
+    shot.build(actor, {**shot.DEFAULTS, "frames": 1})
+    scene, rig = bpy.context.scene, bpy.data.objects["tiny_rig"]
+
+    def said(code: int, *arguments: str) -> str:
+        with contextlib.redirect_stderr(io.StringIO()) as heard:
+            assert cli.run(list(arguments)) == code, (arguments, heard.getvalue())
+        return heard.getvalue()
+
+    blocked = f"{actor}/pictures/shot_####"  # beneath a file
+    assert "cannot be written" in said(1, "render", "--output", blocked)
+    assert "cannot be written" in said(1, "bake", "--output", blocked)
+    assert "There is no scene 'x'" in said(2, "render", "--scene", "x")
+    rig.avatar.actor_path = actor.replace("tiny", "lost")
+    assert "lost.actor does not exist" in said(2, "render")
+    assert "lost.actor does not exist" in said(1, "check")
+    rig.hide_render = True
+    assert "cannot be written" in said(1, "render", "--output", blocked), "an avatar that is hidden is not missed"
+    scene.camera = None
+    scene.timeline_markers.clear()
+    assert "has no camera" in said(2, "bake")
 
 
 def case_constraints_become_keys(actor: str) -> None:

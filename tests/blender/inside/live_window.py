@@ -1,4 +1,4 @@
-"""Live avatars in Blender's window, and Esc in a render. Argument: the actor file.
+"""Live avatars in Blender's window, and Esc in a render. Arguments: the actor file, how many frames are scrubbed.
 
 Writes, each when it is reached: `first` with first.npz (the picture that is shown, and where), `scrub`, `refused`,
 `off`, `rendering` (then a key is awaited) and `stopped`.
@@ -20,11 +20,10 @@ import numpy as np
 sys.path.insert(0, __file__.rpartition("/")[0])
 import steps
 
-FRAMES = 40
 PICTURE_SECONDS = 100  # the most that any picture may take
 
 
-def scenario(actor: str) -> Iterator[float]:
+def scenario(actor: str, frames: int) -> Iterator[float]:
     window, area, region = steps.view3d()
     space = area.spaces.active
     scene = bpy.context.scene
@@ -33,7 +32,7 @@ def scenario(actor: str) -> Iterator[float]:
         bpy.ops.mesh.primitive_cube_add(size=0.4, location=(0, -0.6, -0.4))
         bpy.ops.avatar.load_actor(filepath=actor)
         rig = bpy.context.object
-        wave(rig)
+        wave(rig, frames)
         bpy.ops.avatar.live()
         scene.avatar.live_seconds = PICTURE_SECONDS  # down to the last pixel
         space.overlay.show_overlays = True
@@ -58,7 +57,7 @@ def scenario(actor: str) -> Iterator[float]:
     yield 0.5
     steps.tell("first", json.dumps(place))
     yield from until(lambda: exists("first.taken"), area)
-    yield from scrub(space, area, scene)
+    yield from scrub(space, area, scene, frames)
     space.region_3d.view_perspective = "ORTHO"
     yield from until(lambda: "perspective" in viewport().sentence(space), area)
     steps.tell("refused", viewport().sentence(space))
@@ -70,10 +69,10 @@ def scenario(actor: str) -> Iterator[float]:
     yield from escape(window, scene)
 
 
-def scrub(space: Any, area: Any, scene: Any) -> Iterator[float]:
+def scrub(space: Any, area: Any, scene: Any, frames: int) -> Iterator[float]:
     """Goes through the timeline; each frame's own pose must come to be seen."""
     poses, memory = [], []
-    for frame in range(1, FRAMES + 1):
+    for frame in range(1, frames + 1):
         scene.frame_set(frame)
         yield 0.01
         before = viewport().shown(space).view
@@ -103,10 +102,10 @@ def escape(window: Any, scene: Any) -> Iterator[float]:
     yield 1.0
 
 
-def wave(rig: Any) -> None:
+def wave(rig: Any, frames: int) -> None:
     """The left arm turns by the same angle in every frame."""
     bone = rig.pose.bones["left_shoulder"]
-    for frame, angle in ((1, 0.0), (FRAMES, -1.2)):
+    for frame, angle in ((1, 0.0), (frames, -1.2)):
         bone.rotation_mode = "XYZ"
         bone.rotation_euler = (0, 0, angle)
         bone.keyframe_insert("rotation_euler", frame=frame)
@@ -143,4 +142,5 @@ def viewport() -> Any:
     return importlib.import_module(f"{steps.EXTENSION}.viewport")
 
 
-steps.run(scenario(sys.argv[sys.argv.index("--") + 1]))
+given_actor, given_frames = sys.argv[sys.argv.index("--") + 1 :]
+steps.run(scenario(given_actor, int(given_frames)))
