@@ -34,6 +34,7 @@ COMMANDS = {
         "avatar_core.commands.import_checkpoint",
         "make an actor of a released checkpoint, or a capture of a published folder",
     ),
+    "thumbnail": ("avatar_core.commands.thumbnail", "give actors the small picture that the library in Blender shows"),
     "inspect": ("avatar_core.commands.inspect", "print what an .actor file says of itself"),
 }
 

@@ -8,26 +8,31 @@ AVATAR hands the planes to the compositor. Nothing here needs more than Blender'
 from __future__ import annotations
 
 from . import (
+    bone_map_operators,
     cli,
     compositing_operators,
     engine,
     failures,
     install_operators,
+    library,
+    migration,
     motion_operators,
     operators,
     panels,
     people,
     preferences,
     properties,
+    relative_paths,
     renderer_panels,
     session,
+    storage_operators,
     viewport,
     worker_operators,
 )
 
 _MODULES = (
-    *(properties, preferences, operators, motion_operators, people, compositing_operators),
-    *(worker_operators, install_operators, panels, renderer_panels),
+    *(properties, migration, relative_paths, preferences, operators, bone_map_operators, storage_operators, library),
+    *(motion_operators, people, compositing_operators, worker_operators, install_operators, panels, renderer_panels),
     *(engine, failures, cli, session, viewport),  # the viewport's threads end before the worker
 )
 

@@ -10,6 +10,18 @@ import bpy
 
 from .client import WorkerError
 from .errors import SceneError
+from .properties import avatar_of
+
+
+class OnAvatar:
+    """An operator's part that wants an avatar, or something that belongs to it, to be active."""
+
+    @classmethod
+    def poll(cls: Any, context: bpy.types.Context) -> bool:
+        if avatar_of(context.object) is None:
+            cls.poll_message_set("Select an avatar first")
+            return False
+        return True
 
 
 class Attempt:
@@ -35,11 +47,13 @@ class Attempt:
 
 
 class FileAttempt(Attempt):
-    """The same with a file, which the artist chooses first."""
+    """The same with a file, which the artist chooses first, unless the caller has chosen it: a button, a drop."""
 
     filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.filepath:
+            return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 

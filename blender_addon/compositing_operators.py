@@ -31,7 +31,10 @@ class AVATAR_OT_remove_compositing(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return owner_scene(context.scene).avatar.avatars is not None
+        if owner_scene(context.scene).avatar.avatars is None:
+            cls.poll_message_set("The scene's avatars are not composited")
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = owner_scene(context.scene)

@@ -22,7 +22,7 @@ from .coordinates import Region, camera_controls, render_region
 from .errors import SceneError
 from .layers import Picture
 from .pose import read_controls
-from .properties import ENGINE, actor_file, actor_objects, body_mesh, mask_names, owner_scene
+from .properties import ENGINE, actor_file, actor_objects, body_mesh, check_version, mask_names, owner_scene
 from .shot import Job
 
 _PASSES = (("Combined", 4, "RGBA", "COLOR"), ("Depth", 1, "Z", "VALUE"), ("Normal", 3, "XYZ", "VECTOR"))
@@ -65,6 +65,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
     def _render(self, depsgraph: bpy.types.Depsgraph) -> None:
         scene = depsgraph.scene.original
         owner = owner_scene(scene)
+        check_version(owner)
         region = render_region(owner.render, self.resolution_x, self.resolution_y)
         jobs, picture = self._picture(scene, owner, depsgraph, region)
         empty = np.zeros((region.height, region.width), np.float32)

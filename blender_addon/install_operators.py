@@ -110,7 +110,10 @@ class AVATAR_OT_cancel_install(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(progress())
+        if not progress():
+            cls.poll_message_set("Nothing is being installed")
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if _current is not None:

@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 
-from . import compositor, retarget, session, viewport
+from . import bone_maps, compositor, relative_paths, session, viewport
 from .attach import add_expressions, attach
 from .attempt import Attempt, FileAttempt
-from .drive import guessed_map
 from .errors import SceneError
+from .placing import ground_under
 from .pose import current_betas
 from .properties import AvatarSettings, actor_file, actor_objects, avatar_of, body_mesh, owner_scene
 from .rig import RigArrays, build_rig, fit_bones
 from .wardrobe import picture
-
-_NAMED = 6  # joints in a message
 
 
 class AVATAR_OT_load_actor(FileAttempt, bpy.types.Operator):
@@ -34,6 +31,17 @@ class AVATAR_OT_load_actor(FileAttempt, bpy.types.Operator):
     stand_in: bpy.props.BoolProperty(
         name="Cast Shadows", description="Let the body cast shadows and reflections on the set", default=True
     )
+    standing: bpy.props.BoolProperty(
+        name="Standing", description="The feet are at the place; off: the body's origin is", options={"SKIP_SAVE"}
+    )
+    location: bpy.props.FloatVectorProperty(
+        name="Place", description="Where the actor appears", subtype="TRANSLATION", options={"SKIP_SAVE"}
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.filepath and context.region_data is not None and context.region.type == "WINDOW":  # dropped
+            self.standing, self.location = True, ground_under(context, event)
+        return super().invoke(context, event)
 
     def work(self, context: bpy.types.Context) -> str:
         path = self.actor
@@ -50,6 +58,9 @@ class AVATAR_OT_load_actor(FileAttempt, bpy.types.Operator):
         _add_vectors(armature, facts.schema)
         add_expressions(mesh, _shape_keys(facts.schema))
         set_stand_in(mesh, self.stand_in)
+        armature.location = self.location
+        if self.standing:
+            armature.location.z -= min(corner[2] for corner in mesh.bound_box)
         if scene.avatar.avatars is not None:
             compositor.set_up(scene)
         if scene.avatar.live:
@@ -65,33 +76,24 @@ class AVATAR_OT_drive_armature(FileAttempt, bpy.types.Operator):
     bl_options = frozenset({"REGISTER", "UNDO"})
 
     filter_glob: bpy.props.StringProperty(default="*.actor", options={"HIDDEN"})
+    bone_map: bone_maps.choice()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return context.object is not None and context.object.type == "ARMATURE"
+        if context.object is None or context.object.type != "ARMATURE":
+            cls.poll_message_set("Select the armature of your character first")
+            return False
+        return True
 
     def work(self, context: bpy.types.Context) -> str:
         armature, path = context.object, self.actor
         facts = session.current.actor(path)
-        joints, points = facts.schema["joints"], facts.schema.get("points") or []
-        if points:
-            places = guessed_map([bone.name for bone in armature.pose.bones], points)
-            if len(places) < 2:
-                raise SceneError(f"No bone of '{armature.name}' is named like an arm, a leg or a head: name them so.")
-            known, wanted, kept = set(places), points, json.dumps(places)
-        elif joints:
-            _, arrays = session.current.body(path)
-            mapped = retarget.find(armature, joints, arrays["parents"], arrays["joints"])
-            known, wanted, kept = set(mapped.bones), joints, mapped.to_json()
-        else:
-            raise SceneError(f"{path.stem} is a head, which no skeleton poses: use Load Actor.")
+        kept = bone_maps.joint_map(armature, path, facts.schema, bone_maps.chosen(self.bone_map))
         _named(armature, path, facts).joint_map = kept
         scene = owner_scene(context.scene)
         if scene.avatar.avatars is not None:
             compositor.set_up(scene)
-        missing = [joint for joint in wanted if joint not in known]
-        rest = f"; not found: {', '.join(missing[:_NAMED])}{', …' if len(missing) > _NAMED else ''}" if missing else ""
-        return f"'{armature.name}' drives {len(known)} of the {len(wanted)} joints of {path.stem}{rest}."
+        return bone_maps.described(armature, facts.schema)
 
 
 class AVATAR_OT_read_appearance(Attempt, bpy.types.Operator):
@@ -104,7 +106,10 @@ class AVATAR_OT_read_appearance(Attempt, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         avatar = avatar_of(context.object)
-        return avatar is not None and avatar.avatar.appearance is not None
+        if avatar is None or avatar.avatar.appearance is None:
+            cls.poll_message_set("Select an avatar and choose a picture of a person for it first")
+            return False
+        return True
 
     def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
@@ -114,17 +119,24 @@ class AVATAR_OT_read_appearance(Attempt, bpy.types.Operator):
         return f"'{avatar.name}' looks like the person in '{image.name}'."
 
 
-class AVATAR_OT_stand_in(bpy.types.Operator):
+class _OnBody:
+    """An operator's part that wants an avatar with a body to be active."""
+
+    @classmethod
+    def poll(cls: Any, context: bpy.types.Context) -> bool:
+        avatar = avatar_of(context.object)
+        if avatar is None or body_mesh(avatar) is None:
+            cls.poll_message_set("Select an avatar with a body first")
+            return False
+        return True
+
+
+class AVATAR_OT_stand_in(_OnBody, bpy.types.Operator):
     """Let the avatar's body cast shadows and reflections without being seen; a second click stops it"""
 
     bl_idname = "avatar.stand_in"
     bl_label = "Cast Shadows"
     bl_options = frozenset({"REGISTER", "UNDO"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        avatar = avatar_of(context.object)
-        return avatar is not None and body_mesh(avatar) is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         mesh = body_mesh(avatar_of(context.object))
@@ -142,7 +154,10 @@ class AVATAR_OT_fit_bones(Attempt, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         avatar = avatar_of(context.object)
-        return avatar is not None and avatar.type == "ARMATURE" and body_mesh(avatar) is not None
+        if avatar is None or avatar.type != "ARMATURE" or body_mesh(avatar) is None:
+            cls.poll_message_set("Select an avatar that has bones and a body first")
+            return False
+        return True
 
     def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
@@ -168,7 +183,10 @@ class AVATAR_OT_attach_head(Attempt, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         body = context.object
-        return body is not None and body.type == "ARMATURE" and bool(_selected_heads(context))
+        if body is None or body.type != "ARMATURE" or not _selected_heads(context):
+            cls.poll_message_set("Select a head, then the armature of the body")
+            return False
+        return True
 
     def work(self, context: bpy.types.Context) -> str:
         body = context.object
@@ -225,20 +243,10 @@ register, unregister = bpy.utils.register_classes_factory(_OPERATORS)
 def _named(armature: bpy.types.Object, path: Path, facts: session.ActorFacts) -> AvatarSettings:
     """Makes `armature` the avatar of an actor; returns its settings."""
     settings = armature.avatar
-    settings.actor_path, settings.actor_name = _stored(path), path.stem
+    settings.actor_path, settings.actor_name, settings.packed = relative_paths.stored(path), path.stem, None
     settings.method = str(facts.metadata.get("method", ""))
     settings.licence = str(facts.metadata.get("licence", ""))
     return settings
-
-
-def _stored(path: Path) -> str:
-    """As the artist's preference wants it: relative to a saved .blend, else absolute."""
-    if not bpy.data.filepath or not bpy.context.preferences.filepaths.use_relative_paths:
-        return str(path)
-    try:
-        return bpy.path.relpath(str(path))
-    except ValueError:  # on another drive
-        return str(path)
 
 
 def _rig_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> RigArrays:

@@ -7,10 +7,12 @@ from typing import Any
 
 import bpy
 
-from . import baked, compositor
+from . import baked, compositor, library
+from .errors import SceneError
 from .operators import AVATAR_OT_attach_head, is_stand_in
 from .people import AVATAR_OT_sample_person, codes
-from .properties import actor_objects, avatar_of, body_mesh, mask_names, owner_scene
+from .properties import actor_file, actor_objects, avatar_of, body_mesh, mask_names, owner_scene
+from .renderer_panels import draw_text
 
 _AXES = 8  # of a code, sliders for the largest
 
@@ -19,6 +21,13 @@ class _AvatarPanel:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Avatar"
+
+
+class AVATAR_PT_library(_AvatarPanel, bpy.types.Panel):
+    bl_label = "Library"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        library.draw(self.layout, context.region.width / context.preferences.system.ui_scale)
 
 
 class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
@@ -41,12 +50,16 @@ class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
             return
         settings = actor.avatar
         layout.prop(settings, "actor_name")
-        layout.prop(settings, "actor_path", text="File")
+        _draw_file(layout, context, actor)
         layout.prop(settings, "quality")
         if "appearance" in actor or settings.joint_map:
             row = layout.row(align=True)
             row.template_ID(settings, "appearance", open="image.open")
             row.operator("avatar.read_appearance", text="", icon="CHECKMARK")
+        if settings.joint_map:
+            row = layout.row(align=True)
+            row.operator_menu_enum("avatar.apply_bone_map", "bone_map", text="Bone Map", icon="GROUP_BONE")
+            row.operator("avatar.save_bone_map", text="", icon="FILE_TICK")
         if actor.parent_type == "BONE":
             layout.prop(settings, "ahead")
         facts = layout.column(align=True)
@@ -170,6 +183,7 @@ class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
 
 
 _PANELS = (
+    AVATAR_PT_library,
     AVATAR_PT_actor,
     AVATAR_PT_rig,
     AVATAR_PT_shape,
@@ -179,6 +193,26 @@ _PANELS = (
     AVATAR_PT_compositing,
 )
 register, unregister = bpy.utils.register_classes_factory(_PANELS)
+
+
+def _draw_file(layout: Any, context: bpy.types.Context, actor: bpy.types.Object) -> None:
+    """Where the actor is kept, and what can be done about it."""
+    if actor.avatar.packed is not None:
+        row = layout.row(align=True)
+        row.label(text="Packed into this .blend", icon="PACKAGE")
+        row.operator("avatar.unpack_actor", text="Unpack")
+        return
+    row = layout.row(align=True)
+    row.prop(actor.avatar, "actor_path", text="File")
+    row.operator("avatar.pack_actor", text="", icon="UGLYPACKAGE")
+    try:
+        missing = "" if actor_file(actor).is_file() else "This file is not here"
+    except SceneError as error:
+        missing = str(error)
+    if missing:
+        box = layout.box()
+        draw_text(box, context, missing, "ERROR")
+        box.operator("avatar.find_actor", icon="FILEBROWSER")
 
 
 def _sliders(context: bpy.types.Context) -> list[bpy.types.ShapeKey]:

@@ -23,7 +23,18 @@ from .rig import RigArrays, build_rig, fit_bones
 RELIEF, NORMALS, COLOURS = "detail", "detail_normal", "Color"  # a shape key and attributes
 
 
-class AVATAR_OT_sample_person(bpy.types.Operator):
+class _OnPerson:
+    """An operator's part that wants an avatar with codes to be active."""
+
+    @classmethod
+    def poll(cls: Any, context: bpy.types.Context) -> bool:
+        if not codes(avatar_of(context.object)):
+            cls.poll_message_set("Select an avatar that generates people first")
+            return False
+        return True
+
+
+class AVATAR_OT_sample_person(_OnPerson, bpy.types.Operator):
     """A new person: independent normal numbers along all axes of the codes. The same seed is the same person"""
 
     bl_idname = "avatar.sample_person"
@@ -35,16 +46,12 @@ class AVATAR_OT_sample_person(bpy.types.Operator):
         name="Spread", description="1: as different as those of the training; 0: the mean person", default=1.0, min=0.0
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(codes(avatar_of(context.object)))
-
     def execute(self, context: bpy.types.Context) -> set[str]:
         sample(avatar_of(context.object), self.seed, self.spread)
         return {"FINISHED"}
 
 
-class AVATAR_OT_key_person(bpy.types.Operator):
+class AVATAR_OT_key_person(_OnPerson, bpy.types.Operator):
     """Key this person's codes now and another one's some frames later: in between, one becomes the other"""
 
     bl_idname = "avatar.key_person"
@@ -53,10 +60,6 @@ class AVATAR_OT_key_person(bpy.types.Operator):
 
     frames: bpy.props.IntProperty(name="Frames", description="Until the other person", default=24, min=1)
     seed: bpy.props.IntProperty(name="Seed", description="Of the other person", default=43, min=0)
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(codes(avatar_of(context.object)))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         actor, scene = avatar_of(context.object), context.scene
@@ -82,7 +85,10 @@ class AVATAR_OT_make_mesh(Attempt, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         actor = avatar_of(context.object)
-        return actor is not None and bool(codes(actor)) and actor.type == "ARMATURE"
+        if actor is None or not codes(actor) or actor.type != "ARMATURE":
+            cls.poll_message_set("Select the armature of an avatar that generates people first")
+            return False
+        return True
 
     def work(self, context: bpy.types.Context) -> str:
         actor: Any = avatar_of(context.object)  # poll saw to it

@@ -11,6 +11,10 @@ from . import install_operators, worker_setup
 from .renderer_panels import draw_install, draw_status
 
 
+class ActorFolder(bpy.types.PropertyGroup):
+    path: bpy.props.StringProperty(name="Folder", description="Its .actor files are in the library", subtype="DIR_PATH")
+
+
 class AvatarPreferences(bpy.types.AddonPreferences):
     bl_idname = __package__
 
@@ -32,6 +36,9 @@ class AvatarPreferences(bpy.types.AddonPreferences):
     )
     threads: bpy.props.IntProperty(
         name="CPU Threads", description="For rendering on the CPU; 0 takes all", min=0, soft_max=64
+    )
+    folders: bpy.props.CollectionProperty(
+        name="Actor Folders", description="Their .actor files are in the library", type=ActorFolder
     )
     command: bpy.props.StringProperty(
         name="Command",
@@ -68,11 +75,19 @@ class AvatarPreferences(bpy.types.AddonPreferences):
         row.operator("avatar.install_renderer", text="Install Again", icon="IMPORT")
         row.operator("avatar.copy_install", icon="COPYDOWN")
         draw_status(layout, context)
+        column = layout.column(heading="Actor Folders", align=True)
+        for index, folder in enumerate(self.folders):
+            row = column.row(align=True)
+            row.prop(folder, "path", text="")
+            row.operator("avatar.remove_folder", text="", icon="X").index = index
+        column.operator("avatar.add_folder", text="Add Folder", icon="ADD")
 
 
 def register() -> None:
+    bpy.utils.register_class(ActorFolder)
     bpy.utils.register_class(AvatarPreferences)
 
 
 def unregister() -> None:
     bpy.utils.unregister_class(AvatarPreferences)
+    bpy.utils.unregister_class(ActorFolder)

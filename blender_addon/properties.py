@@ -7,10 +7,11 @@ from pathlib import Path
 
 import bpy
 
-from . import compat
+from . import compat, packing
 from .errors import SceneError
 
 ENGINE = "AVATAR"
+VERSION = 1  # of all these properties, see migration.py
 _LABEL_LENGTH = 40  # bytes of a mask's name; Blender cuts names of passes off at 63
 _QUALITIES = (
     ("draft", "Draft", "Fastest: for timing and blocking"),
@@ -19,27 +20,40 @@ _QUALITIES = (
 )
 
 
+_OVERRIDE = {"LIBRARY_OVERRIDABLE"}  # what an artist may change on an avatar that another .blend holds
+
+
 class AvatarSettings(bpy.types.PropertyGroup):
     """On the object that poses an actor; an object without an actor file is no avatar."""
 
+    version: bpy.props.IntProperty(options={"HIDDEN"})  # 0: of before there were versions
     actor_path: bpy.props.StringProperty(
         name="Actor",
         description="The trained .actor file; may start with // for the .blend's folder",
         subtype="FILE_PATH",
         options=compat.PATH_OPTIONS,
+        override=_OVERRIDE,
     )
-    actor_name: bpy.props.StringProperty(name="Name", description="Names the mask: Mask.<name>")
+    packed: bpy.props.PointerProperty(
+        name="Packed",
+        description="Holds the actor's file inside of this .blend; it wins over the file on disk",
+        type=bpy.types.Image,
+        override=_OVERRIDE,
+    )
+    actor_name: bpy.props.StringProperty(name="Name", description="Names the mask: Mask.<name>", override=_OVERRIDE)
     quality: bpy.props.EnumProperty(
         name="Quality",
         description="How much time a frame may take",
         items=_QUALITIES,
         default="final",
         options=set(),
+        override=_OVERRIDE,
     )
     mesh: bpy.props.PointerProperty(
         name="Body",
         description="The mesh whose shape keys set body shape and expression",
         type=bpy.types.Object,
+        override=_OVERRIDE,
     )
     ahead: bpy.props.FloatProperty(
         name="In Front By",
@@ -47,15 +61,18 @@ class AvatarSettings(bpy.types.PropertyGroup):
         subtype="DISTANCE",
         min=0,
         soft_max=0.2,
+        override=_OVERRIDE,
     )
     joint_map: bpy.props.StringProperty(
         name="Joint Map",
         description="JSON: which bones give which of the actor's joints, for an armature that is not the actor's own",
+        override=_OVERRIDE,
     )
     appearance: bpy.props.PointerProperty(
         name="Person",
         description="A picture of the person that the actor should look like, who fills it",
         type=bpy.types.Image,
+        override=_OVERRIDE,
     )
     person_mesh: bpy.props.PointerProperty(
         name="Mesh",
@@ -71,6 +88,7 @@ class AvatarSettings(bpy.types.PropertyGroup):
 class AvatarSceneSettings(bpy.types.PropertyGroup):
     """On a scene: its partner, and what its compositor was before."""
 
+    version: bpy.props.IntProperty(options={"HIDDEN"})
     avatars: bpy.props.PointerProperty(
         name="Avatars", description="The scene that renders this scene's avatars", type=bpy.types.Scene
     )
@@ -125,13 +143,38 @@ def owner_scene(scene: bpy.types.Scene) -> bpy.types.Scene:
 
 
 def actor_file(actor: bpy.types.Object) -> Path:
-    """The absolute path of an avatar's file. Raises SceneError for // in a .blend that was never saved."""
-    path = actor.avatar.actor_path
-    if path.startswith("//") and not bpy.data.filepath and actor.library is None:
+    """The absolute path of an avatar's file; a packed one is unpacked into the cache.
+
+    Raises SceneError for // in a .blend that was never saved, for damaged packed bytes, and for an avatar of a newer
+    version of this extension.
+    """
+    check_version(actor)
+    if actor.avatar.packed is not None:
+        return packing.extracted(actor.avatar.packed)
+    path, home = actor.avatar.actor_path, _home(actor)
+    if path.startswith("//") and not bpy.data.filepath and home is None:
         raise SceneError(
             f"'{actor.name}' has the relative path {path}, but this .blend was never saved: save it first."
         )
-    return Path(bpy.path.abspath(path, library=actor.library)).absolute()
+    return Path(bpy.path.abspath(path, library=home)).absolute()
+
+
+def check_version(found: bpy.types.Object | bpy.types.Scene) -> None:
+    """Raises SceneError for settings of a newer version of this extension, which this one may misread."""
+    if found.avatar.version > VERSION:
+        raise SceneError(
+            f"'{found.name}' was saved by a newer version of Neural Avatars: update the extension in Edit >"
+            " Preferences > Get Extensions."
+        )
+
+
+def _home(actor: bpy.types.Object) -> bpy.types.Library | None:
+    """The .blend whose folder is meant by // in an avatar's path; None: the open one."""
+    override = actor.override_library
+    linked = override.reference if override is not None else None
+    if linked is not None and linked.avatar.actor_path == actor.avatar.actor_path:
+        return linked.library
+    return actor.library
 
 
 def body_mesh(actor: bpy.types.Object) -> bpy.types.Object | None:
@@ -153,7 +196,7 @@ def avatar_of(found: bpy.types.Object | None) -> bpy.types.Object | None:
 def register() -> None:
     bpy.utils.register_class(AvatarSettings)
     bpy.utils.register_class(AvatarSceneSettings)
-    bpy.types.Object.avatar = bpy.props.PointerProperty(type=AvatarSettings)
+    bpy.types.Object.avatar = bpy.props.PointerProperty(type=AvatarSettings, override=_OVERRIDE)
     bpy.types.Scene.avatar = bpy.props.PointerProperty(type=AvatarSceneSettings)
 
 

@@ -72,9 +72,16 @@ class Retarget:
         return made
 
 
-def find(armature: bpy.types.Object, joints: Sequence[str], parents: np.ndarray, rest: np.ndarray) -> Retarget:
-    """How `armature` poses a body with these joints at `rest` [J, 3] metres. Raises SceneError."""
-    bones = guessed_bones(armature, joints)
+def find(
+    armature: bpy.types.Object,
+    joints: Sequence[str],
+    parents: np.ndarray,
+    rest: np.ndarray,
+    bones: dict[str, str] | None = None,
+) -> Retarget:
+    """How `armature` poses a body with these joints at `rest` [J, 3] metres; bones: of the joints, told by their names
+    where none are given. Raises SceneError."""
+    bones = guessed_bones(armature, joints) if bones is None else bones
     needed = [joint for joint in ("left_hip", "right_hip", "left_knee", "left_ankle", "head") if joint not in bones]
     if needed or "pelvis" not in bones:
         lacking = (needed or ["pelvis"])[0].replace("_", " ")

@@ -57,6 +57,11 @@ class Session:
         """Whether somebody waits for the worker: previews give way."""
         return self._worker is not None and self._worker.waiting > 0
 
+    @property
+    def shipped_actors(self) -> str:
+        """The folder of actors that comes with avatar-core, empty until a worker has told."""
+        return str(self._worker.info.get("actors") or "") if self._worker is not None else ""
+
     def known(self, path: Path) -> ActorFacts | None:
         """What `actor` has been told before about this state of the file, without asking the worker."""
         return self._facts.get((str(path), *_stamp(path)))
@@ -76,7 +81,12 @@ class Session:
         known = self.known(path)
         if known is None:
             key = (str(path), *_stamp(path))
-            header = self._request({"type": "load", "actor": str(path)}, poll, None)[0]
+            try:
+                header = self._request({"type": "load", "actor": str(path)}, poll, None)[0]
+            except WorkerError as error:
+                if error.kind == "bad_input" and not path.exists():
+                    raise SceneError(f"{error}: press Find Actor File in the sidebar, tab Avatar.") from error
+                raise
             known = self._facts[key] = ActorFacts(header["schema"], header["metadata"])
         return known
 

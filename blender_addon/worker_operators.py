@@ -28,7 +28,10 @@ class AVATAR_OT_stop_worker(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return session.current.running
+        if not session.current.running:
+            cls.poll_message_set("The renderer does not run")
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         session.current.close()

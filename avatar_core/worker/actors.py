@@ -5,10 +5,13 @@ from __future__ import annotations
 import platform
 from collections import OrderedDict
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..errors import AvatarError
+
+SHIPPED = Path(str(resources.files("blend_templates"))) / "actors"  # those that come with avatar_core
 
 
 class RequestError(AvatarError):

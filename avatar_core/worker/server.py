@@ -34,7 +34,7 @@ from ..errors import AvatarError
 from ..frame import Frame
 from ..motion_files import frame_rate, read_motion
 from . import device, protocol
-from .actors import ActorCache, RequestError
+from .actors import SHIPPED, ActorCache, RequestError
 
 GRACE_SECONDS = 2.0  # for work in hand after the client is gone
 MAX_REQUEST_PAYLOAD = 0  # requests carry no planes
@@ -122,7 +122,7 @@ class Server:
                 "version",
             )
         versions = {"proto": version, "core": __version__, "python": platform.python_version()}
-        return {**versions, **self.describe()}, {}
+        return {**versions, "actors": str(SHIPPED), **self.describe()}, {}
 
     def describe(self) -> dict[str, Any]:
         """What renders here, see `device.describe`."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,15 @@ class Window:
         find = ["search", "--onlyvisible", "--class", "blender", "windowfocus"]
         pointer = ["mousemove", str(WIDTH // 3), str(HEIGHT // 2)]
         subprocess.run(["xdotool", *find, *pointer, "key", key], check=True, env=self.environment)
+
+    def drag(self, start: Sequence[int], end: Sequence[int]) -> None:
+        """With the left button held, in steps, as a hand does; pixels from the screen's top left."""
+        steps = [[round(a + (b - a) * share / 10) for a, b in zip(start, end)] for share in range(11)]
+        orders = ["mousemove", *map(str, start), "sleep", "0.5", "mousedown", "1", "sleep", "0.5"]
+        for x, y in steps:
+            orders += ["mousemove", str(x), str(y), "sleep", "0.1"]
+        orders += ["sleep", "0.5", "mouseup", "1"]
+        subprocess.run(["xdotool", *orders], check=True, env=self.environment)
 
 
 def missing() -> list[str]:
