@@ -37,7 +37,7 @@ _REQUIRED_KEYS = {
     "license",
 }  # fmt: skip
 _KNOWN_KEYS = _REQUIRED_KEYS | {"tags", "copyright", "website", "permissions", "build"}
-_BLENDERS_OWN = {"bpy", "mathutils", "gpu", "gpu_extras", "blf", "bl_math", "bmesh", "numpy"}
+_BLENDERS_OWN = {"bpy", "bpy_extras", "mathutils", "gpu", "gpu_extras", "blf", "bl_math", "bmesh", "numpy"}
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every entry of the zip
 
 

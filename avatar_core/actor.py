@@ -27,6 +27,7 @@ from .rigged_mesh import RiggedMesh
 
 _HALF_ABOVE = 1 << 15  # tensors with more values are stored in half precision
 _MODEL, _BODY, _PREVIEW = "model.", "body.", "preview"
+_PREVIEW_SIDE = 1024  # pixels, at most
 
 __all__ = ["QUALITIES", "Actor", "ActorFileError", "Cancelled"]
 
@@ -84,6 +85,10 @@ class Actor:
         if not all(bool(torch.isfinite(value).all()) for value in state.values()):
             raise ActorFileError(f"{path} holds NaN or infinity in its networks; train or export it again")
         preview = tensors.get(_PREVIEW)
+        if preview is not None and not _is_small_picture(preview):
+            raise ActorFileError(
+                f"{path}: its preview is no picture of 4 bytes and at most {_PREVIEW_SIDE} pixels a side"
+            )
         return cls(model.eval().to(device), body, document, preview)
 
     def save(self, path: Path | str) -> None:
@@ -161,3 +166,7 @@ def describe(method: str, model: Any, body: Body, provenance: dict[str, Any], li
         "licence": licence,
     }
     return json.loads(json.dumps(document, allow_nan=False))
+
+
+def _is_small_picture(array: np.ndarray) -> bool:
+    return array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 4 and max(array.shape) <= _PREVIEW_SIDE

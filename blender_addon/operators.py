@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 from . import bone_maps, compositor, relative_paths, session, viewport
 from .attach import add_expressions, attach
@@ -60,7 +61,8 @@ class AVATAR_OT_load_actor(FileAttempt, bpy.types.Operator):
         set_stand_in(mesh, self.stand_in)
         armature.location = self.location
         if self.standing:
-            armature.location.z -= min(corner[2] for corner in mesh.bound_box)
+            context.view_layer.update()
+            armature.location.z += self.location[2] - min((mesh.matrix_world @ Vector(at)).z for at in mesh.bound_box)
         if scene.avatar.avatars is not None:
             compositor.set_up(scene)
         if scene.avatar.live:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import bpy
@@ -156,7 +157,7 @@ def actor_file(actor: bpy.types.Object) -> Path:
         raise SceneError(
             f"'{actor.name}' has the relative path {path}, but this .blend was never saved: save it first."
         )
-    return Path(bpy.path.abspath(path, library=home)).absolute()
+    return Path(os.path.abspath(bpy.path.abspath(path, library=home)))
 
 
 def check_version(found: bpy.types.Object | bpy.types.Scene) -> None:

@@ -22,7 +22,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])
 import steps
 
 WAIT = 600  # times 0.1 s
-FIRST_FILE = (60, 12)  # pixels from the top left of a list of files to the first one
+FIRST_FILE = (60, 36)  # pixels from the top left of a list of files to the first one
 DROP = (0.4, 0.3)  # of the 3D view's sides, from its bottom left
 
 
