@@ -77,7 +77,7 @@ def folders() -> list[Path]:
     own, addon = own_folder(), bpy.context.preferences.addons.get(__package__)
     paths = [str(own)] if own is not None else []
     if addon is not None:
-        paths += [entry.path for entry in addon.preferences.folders if entry.path]
+        paths += [entry.path for entry in addon.preferences.actor_folders if entry.path]
     paths += [session.current.shipped_actors] if session.current.shipped_actors else []
     return [Path(bpy.path.abspath(path)).absolute() for path in paths]
 
@@ -152,7 +152,7 @@ class AVATAR_OT_add_folder(Attempt, bpy.types.Operator):
         preferences = context.preferences.addons[__package__].preferences
         if folder in folders():
             return f"{folder} is in the library already."
-        preferences.folders.add().path = str(folder)
+        preferences.actor_folders.add().path = str(folder)
         context.preferences.is_dirty = True
         shelf.look()
         return f"The library shows the actors of {folder}."
@@ -168,7 +168,7 @@ class AVATAR_OT_remove_folder(bpy.types.Operator):
     index: bpy.props.IntProperty(min=0, options={"HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        context.preferences.addons[__package__].preferences.folders.remove(self.index)
+        context.preferences.addons[__package__].preferences.actor_folders.remove(self.index)
         context.preferences.is_dirty = True
         shelf.look()
         return {"FINISHED"}

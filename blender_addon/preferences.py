@@ -37,7 +37,7 @@ class AvatarPreferences(bpy.types.AddonPreferences):
     threads: bpy.props.IntProperty(
         name="CPU Threads", description="For rendering on the CPU; 0 takes all", min=0, soft_max=64
     )
-    folders: bpy.props.CollectionProperty(
+    actor_folders: bpy.props.CollectionProperty(
         name="Actor Folders", description="Their .actor files are in the library", type=ActorFolder
     )
     command: bpy.props.StringProperty(
@@ -67,6 +67,12 @@ class AvatarPreferences(bpy.types.AddonPreferences):
         column.prop(self, "command")
         if self.command:
             column.prop(self, "folders")
+        shelves = layout.column(heading="Actor Folders", align=True)
+        for index, folder in enumerate(self.actor_folders):
+            row = shelves.row(align=True)
+            row.prop(folder, "path", text="")
+            row.operator("avatar.remove_folder", text="", icon="X").index = index
+        shelves.operator("avatar.add_folder", text="Add Folder", icon="ADD")
         if worker_setup.missing() or install_operators.progress():
             draw_install(layout, context)
             return
@@ -75,12 +81,6 @@ class AvatarPreferences(bpy.types.AddonPreferences):
         row.operator("avatar.install_renderer", text="Install Again", icon="IMPORT")
         row.operator("avatar.copy_install", icon="COPYDOWN")
         draw_status(layout, context)
-        column = layout.column(heading="Actor Folders", align=True)
-        for index, folder in enumerate(self.folders):
-            row = column.row(align=True)
-            row.prop(folder, "path", text="")
-            row.operator("avatar.remove_folder", text="", icon="X").index = index
-        column.operator("avatar.add_folder", text="Add Folder", icon="ADD")
 
 
 def register() -> None:

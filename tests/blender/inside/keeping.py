@@ -18,7 +18,8 @@ import numpy as np
 
 ADDON = "bl_ext.user_default.neural_avatars"
 NOTHING_IN_THE_BLEND = {
-    *("check_worker", "stop_worker", "copy_install", "export_motion", "save_bone_map"),
+    *("check_worker", "stop_worker", "copy_install", "install_renderer", "cancel_install"),
+    *("export_motion", "save_bone_map"),
     *("refresh_library", "add_folder", "remove_folder"),
 }
 SHOULDER, ANGLE = "left_shoulder", 0.7
@@ -320,7 +321,7 @@ def case_library_shows_actors_with_their_pictures(actor: Path) -> None:
     assert Path(part("session").current.shipped_actors).name == "actors"
     assert Path(part("session").current.shipped_actors) in library_.folders()
     preferences = bpy.context.preferences.addons[ADDON].preferences
-    bpy.ops.avatar.remove_folder(index=len(preferences.folders) - 1)
+    bpy.ops.avatar.remove_folder(index=len(preferences.actor_folders) - 1)
     looked()
     assert actor.parent not in library_.shelf.folders
 
