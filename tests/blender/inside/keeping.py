@@ -22,6 +22,8 @@ NOTHING_IN_THE_BLEND = {
     *("export_motion", "save_bone_map"),
     *("refresh_library", "add_folder", "remove_folder"),
 }
+FIND_NOTHING_TO_DO = {"fit_bones", "apply_bone_map"}
+KEPT = {"drive_armature", "pack_actor", "setup_compositing"}  # others undo what these did
 SHOULDER, ANGLE = "left_shoulder", 0.7
 
 
@@ -62,29 +64,39 @@ def case_operators_tell_what_they_do_and_undo(actor: Path) -> None:
 def case_undo_restores_everything(actor: Path) -> None:
     """Each operator that changes the .blend, with what it needs; afterwards the worker still answers."""
     bpy.ops.wm.save_as_mainfile(filepath=str(actor.with_name("shot.blend")))
-    load(actor)
+    first = load(actor).name
+    add_codes(bpy.data.objects[first])
     steps: list[tuple[str, dict[str, Any]]] = [
         ("load_actor", {"filepath": str(actor)}),
+        ("drive_armature", {"filepath": str(actor)}),
+        ("apply_bone_map", {}),
         ("stand_in", {}),
         ("fit_bones", {}),
         ("live", {}),
+        ("sample_person", {"seed": 2}),
+        ("key_person", {}),
         ("pack_actor", {}),
+        ("unpack_actor", {}),
+        ("find_actor", {"filepath": str(shutil.copy(actor, actor.with_name("other.actor")))}),
         ("setup_compositing", {}),
+        ("remove_compositing", {}),
         ("bake_motion", {}),
     ]
     for name, options in steps:
-        activate()
+        activate(bpy.data.objects[first])
         bpy.ops.ed.undo_push(message="before")
         before = state()
         assert getattr(bpy.ops.avatar, name)(**options) == {"FINISHED"}, name
-        assert state() != before or name == "fit_bones", name
+        after = state()
+        assert after != before or name in FIND_NOTHING_TO_DO, name
         bpy.ops.ed.undo_push(message=name)
         bpy.ops.ed.undo()
         assert state() == before, f"{name}: {state()} != {before}"
         bpy.ops.ed.redo()
-        bpy.ops.ed.undo()
-    activate()
-    assert controls()["pose"]
+        assert state() == after, f"{name}: {state()} != {after}"
+        if name not in KEPT:
+            bpy.ops.ed.undo()
+    assert controls(bpy.data.objects[first])["pose"]
 
 
 def case_packed_actor_needs_no_file(actor: Path) -> None:
@@ -215,6 +227,8 @@ def case_linked_actor_is_posed_by_an_override(actor: Path) -> None:
     linked = avatars()[0]
     assert linked.library is not None and file_of(linked) == actor
     assert abs(np.abs(controls(linked)["pose"]).max() - ANGLE) < 1e-4
+    assert 0.02 < np.mean(np.array(rendered())[3::4] > 0.5) < 0.9, "the linked avatar is in the picture"
+    assert bpy.ops.avatar.remove_compositing() == {"FINISHED"}
     here.collections[0].override_hierarchy_create(scene, bpy.context.view_layer)
     rig = next(found for found in avatars() if found.override_library is not None)
     body = part("properties").body_mesh(rig)
@@ -378,14 +392,39 @@ def controls(rig: Any = None) -> dict[str, Any]:
     return part("pose").read_controls(rig, part("properties").body_mesh(rig), schema, graph).controls
 
 
+def add_codes(rig: Any) -> None:
+    """As an actor has them that generates people."""
+    rig["shape"] = [0.0] * 4
+    rig.avatar.latents = "shape"
+
+
 def state() -> Any:
     """All that the operators change."""
-    objects = [
-        (found.name, found.hide_render, found.display_type, found.avatar.actor_path, found.avatar.packed is None)
-        for found in bpy.data.objects
-    ]
+    objects = []
+    for found in bpy.data.objects:
+        settings, packed = found.avatar, found.avatar.packed
+        held = packed.packed_file.data[:100] if packed is not None else b""
+        shown = (found.name, found.hide_render, found.display_type, list(found.get("shape", [])))
+        objects.append((*shown, settings.actor_path, settings.joint_map, held))
     named = [[one.name for one in kind] for kind in (bpy.data.scenes, bpy.data.images, bpy.data.actions)]
-    return sorted(objects), named, bpy.context.scene.avatar.live
+    return sorted(objects), named, bpy.context.scene.avatar.live, bpy.context.scene.frame_current
+
+
+def rendered() -> list[float]:
+    """The colours of the set with its avatars, as small as a picture can be; the camera sees all of the body."""
+    scene = bpy.context.scene
+    scene.render.engine, scene.render.resolution_x, scene.render.resolution_y = "CYCLES", 16, 16
+    scene.render.film_transparent, scene.cycles.samples, scene.cycles.use_denoising = True, 1, False
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    scene.collection.objects.link(camera)
+    camera.location, camera.rotation_euler, scene.camera = (0, -4, -0.2), (np.pi / 2, 0, 0), camera
+    assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}
+    with tempfile.TemporaryDirectory(dir=Path(bpy.data.filepath).parent) as folder:
+        scene.render.filepath = str(Path(folder) / "still.png")
+        bpy.ops.render.render(write_still=True)
+        assert part("failures").found() == []
+        image = bpy.data.images.load(scene.render.filepath)
+        return list(image.pixels)
 
 
 def failure(call: Any) -> str:

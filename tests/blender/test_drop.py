@@ -1,0 +1,30 @@
+"""In Blender's own window an actor is dragged from the file browser into the 3D view."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import windows
+from blenders import Studio
+from skimage.io import imread
+
+
+def test_an_actor_stands_where_it_is_dropped(studio: Studio) -> None:
+    if studio.blender.module:
+        pytest.skip("the module bpy has no window")
+    if windows.missing():
+        pytest.skip(f"install {', '.join(windows.missing())}")
+    with windows.window(studio, "drop_window") as window:
+        places = json.loads(window.wait_for("ready"))
+        before = imread(window.photograph(studio.folder / "library.png"))[..., :3]
+        window.drag(places["start"], places["end"])
+        dropped = json.loads(window.wait_for("dropped"))
+        window.photograph(studio.folder / "dropped.png")
+        (studio.folder / "dropped.taken").touch()
+    np.testing.assert_allclose(dropped["seen"], dropped["wanted"], atol=2)
+    assert abs(dropped["floor"]) < 1e-4, "it stands on the floor"
+    sidebar = before[:, before.shape[1] // 2 :].astype(int)
+    skin = (sidebar[..., 0] > sidebar[..., 2] + 40) & (sidebar[..., 0] > 120)
+    assert skin.sum() > 100, "the library shows the actor's picture"
