@@ -14,6 +14,7 @@ static const int LANES = 4, TILE = 6;
 #endif
 static const int POINTS = 64, WIDEST = 320;
 typedef float Vector __attribute__((vector_size(4 * LANES)));
+typedef i32 Integers __attribute__((vector_size(4 * LANES)));
 
 // weight[outputs][stride], of which `inputs` columns count; bias may be null.
 struct MlpLayer {
@@ -41,10 +42,36 @@ static float* pack_layer(const MlpLayer& layer, float* packed) {
   return packed;
 }
 
+// What follows a layer: values below 0 count `slope` of theirs, or log(1 + exp(sharpness x)) / sharpness where that is
+// not 0. NaN stays.
+struct MlpActivation {
+  float slope, sharpness;
+};
+
 static inline Vector below(Vector value, float slope) { return slope == 0 ? Vector{} : value * slope; }
 
-// out[outputs, rounded up to TILE][POINTS]: values below 0 count `slope` of theirs; NaN stays. Returns the end of `packed`.
-static const float* run_layer(const MlpLayer& layer, const float* packed, const float* in, float slope, float* out) {
+// max(x, 0) + log(1 + e) / sharpness of e = exp(-sharpness |x|). e = 2^n e^r with |r| <= ln 2 / 2, as in common.h;
+// log(1 + e) = 2 atanh(s) of s = e / (2 + e), which is at most 1 / 3.
+static inline Vector softplus(Vector x, float sharpness) {
+  Vector z = (x < 0 ? x : -x) * sharpness;
+  z = z > -40 ? z : Vector{} - 40;  // e counts for nothing there, and denormal numbers would be slow
+  Integers n = __builtin_convertvector(z * 1.44269504f - 0.5f, Integers);
+  Vector k = __builtin_convertvector(n, Vector);
+  Vector r = z - k * 0.693145752f - k * 1.42860677e-6f;
+  Vector p = Vector{} + 1.0f / 5040;
+  p = p * r + 1.0f / 720, p = p * r + 1.0f / 120, p = p * r + 1.0f / 24, p = p * r + 1.0f / 6, p = p * r + 0.5f;
+  Vector e = (p * r * r + r + 1) * (Vector)((n + 127) << 23);
+  Vector s = e / (2 + e), q = s * s;
+  p = Vector{} + 2.0f / 13;
+  p = p * q + 2.0f / 11, p = p * q + 2.0f / 9, p = p * q + 2.0f / 7, p = p * q + 2.0f / 5, p = p * q + 2.0f / 3;
+  return (x < 0 ? Vector{} : x) + (p * q + 2) * s * (1 / sharpness);
+}
+
+// out[outputs, rounded up to TILE][POINTS]. Returns the end of `packed`.
+static const float* run_layer(const MlpLayer& layer, const float* packed, const float* in, MlpActivation after,
+                              float* out) {
+  float* const first = out;
+  const float slope = after.sharpness == 0 ? after.slope : 1;
   for (i32 tile = 0; tile < tiles(layer); ++tile, out += TILE * POINTS, packed += TILE * (1 + layer.inputs))
     for (int p = 0; p < POINTS; p += 2 * LANES) {
       Vector low[TILE], high[TILE];
@@ -62,6 +89,8 @@ static const float* run_layer(const MlpLayer& layer, const float* packed, const 
         y[1] = high[j] < 0 ? below(high[j], slope) : high[j];
       }
     }
+  if (after.sharpness != 0)
+    for (Vector* value = (Vector*)first; value < (Vector*)out; ++value) *value = softplus(*value, after.sharpness);
   return packed;
 }
 
@@ -85,9 +114,10 @@ AC_API void mlp_pack(const MlpLayer* layers, i32 depth, float* packed) {
   for (i32 l = 0; l < depth; ++l) packed = pack_layer(layers[l], packed);
 }
 
-// out[points][outputs of the last layer]. No layer is wider than WIDEST.
+// out[points][outputs of the last layer]. No layer is wider than WIDEST. `between` follows all layers but the last one,
+// `last` that one.
 AC_API void mlp_forward(const MlpPart* parts, i32 count, const MlpLayer* layers, i32 depth, const float* packed,
-                        float slope, float* out, i64 begin, i64 end) {
+                        MlpActivation between, MlpActivation last, float* out, i64 begin, i64 end) {
   alignas(64) float one[(WIDEST + TILE) * POINTS], two[(WIDEST + TILE) * POINTS];
   const i64 width = layers[depth - 1].outputs;
   for (i64 start = begin; start < end; start += POINTS) {
@@ -96,7 +126,7 @@ AC_API void mlp_forward(const MlpPart* parts, i32 count, const MlpLayer* layers,
     const float* weights = packed;
     load(parts, count, start, size, in);
     for (i32 l = 0; l < depth; ++l) {
-      weights = run_layer(layers[l], weights, in, l + 1 < depth ? slope : 1, next);
+      weights = run_layer(layers[l], weights, in, l + 1 < depth ? between : last, next);
       float* swap = in;
       in = next, next = swap;
     }

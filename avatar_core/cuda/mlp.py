@@ -1,5 +1,5 @@
-"""Small networks: linear layers with ReLU between them, or leaky ReLU. Native on the CPU when no gradient is needed,
-else PyTorch.
+"""Small networks: linear layers with ReLU between them, leaky ReLU or softplus. Native on the CPU when no gradient is
+needed, else PyTorch.
 
 A GPU has no kernel of ours: the product of large matrices is what its libraries are for.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -35,19 +36,29 @@ class _Part(ctypes.Structure):
     _fields_ = (("values", ctypes.c_void_p), ("stride", ctypes.c_longlong), ("width", ctypes.c_longlong))
 
 
+class _Activation(ctypes.Structure):
+    _fields_ = (("slope", ctypes.c_float), ("sharpness", ctypes.c_float))
+
+
 def run_mlp(
-    parts: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor | None], slope: float = 0.0
+    parts: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    slope: float = 0.0,
+    sharpness: float = 0.0,
+    hidden: bool = False,
 ) -> Tensor:
     """The outputs [N, O] of a network; differentiable with respect to all tensors.
 
     parts: the inputs, [N, C_k] each, side by side; spares their concatenation. weights: a layer's [outputs, inputs]
-    each. biases: [outputs] or None each. slope: of what is below 0 between layers. All of one float type
-    (but under autocast) and device. Raises ValueError.
+    each. biases: [outputs] or None each. slope: of what is below 0 between layers. sharpness: above 0, `softplus` of it
+    instead. hidden: whether that follows the last layer too. All of one float type (but under autocast) and device.
+    Raises ValueError.
     """
     tensors = [*parts, *weights, *(bias for bias in biases if bias is not None)]
     _check(parts, weights, biases, tensors)
     if not _native(tensors, max(weights[0].shape[1], *(len(weight) for weight in weights))):
-        return mlp_reference(parts, weights, biases, slope)
+        return mlp_reference(parts, weights, biases, slope, sharpness, hidden)
     parts, weights = [_rows(part) for part in parts], [_rows(weight) for weight in weights]
     biases = [None if bias is None else bias.contiguous() for bias in biases]
     count = len(parts[0])
@@ -63,12 +74,14 @@ def run_mlp(
     native.mlp_packed.restype = ctypes.c_longlong
     packed = out.new_empty(native.mlp_packed(*described))
     native.mlp_pack(*described, pointer(packed))
+    between = _Activation(slope, sharpness)
     arguments = (
         (_Part * len(inputs))(*inputs),
         len(inputs),
         *described,
         pointer(packed),
-        ctypes.c_float(slope),
+        between,
+        between if hidden else _Activation(1.0, 0.0),
         pointer(out),
     )
     parallel(native.mlp_forward, arguments, count, _LEAST)
@@ -76,7 +89,12 @@ def run_mlp(
 
 
 def mlp_reference(
-    parts: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor | None], slope: float = 0.0
+    parts: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    slope: float = 0.0,
+    sharpness: float = 0.0,
+    hidden: bool = False,
 ) -> Tensor:
     """The definition, for any float type and device; without gradients, in chunks that fit the cache: 2-4 times faster
     on a CPU."""
@@ -84,11 +102,38 @@ def mlp_reference(
     size = count if torch.is_grad_enabled() or parts[0].device.type != "cpu" else _CHUNK
     if count > size:
         chunks = zip(*(part.split(size) for part in parts), strict=True)
-        return torch.cat([mlp_reference(chunk, weights, biases, slope) for chunk in chunks])
+        return torch.cat([mlp_reference(chunk, weights, biases, slope, sharpness, hidden) for chunk in chunks])
     x = parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        x = linear(leaky_relu(x, slope) if layer and slope else torch.relu(x) if layer else x, weight, bias)
-    return x
+        x = linear(_activated(x, slope, sharpness) if layer else x, weight, bias)
+    return _activated(x, slope, sharpness) if hidden else x
+
+
+def _activated(x: Tensor, slope: float, sharpness: float) -> Tensor:
+    if sharpness:
+        return softplus(x, sharpness)
+    return leaky_relu(x, slope) if slope else torch.relu(x)
+
+
+def softplus(x: Tensor, sharpness: float) -> Tensor:
+    """log(1 + exp(s x)) / s = max(x, 0) + log(1 + exp(-s |x|)) / s, s being the sharpness: exp and log are vectorised,
+    PyTorch's own softplus is not, and took three quarters of such networks' time."""
+    return cast(Tensor, _Softplus.apply(x, sharpness)) if torch.is_grad_enabled() else _Softplus.forward(x, sharpness)
+
+
+class _Softplus(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, sharpness: float) -> Tensor:
+        return x.abs().mul_(-sharpness).exp_().add_(1).log_().div_(sharpness).add_(x.clamp(min=0))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.sharpness = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * torch.sigmoid(ctx.sharpness * ctx.saved_tensors[0]), None
 
 
 def _native(tensors: Sequence[Tensor], widest: int) -> bool:

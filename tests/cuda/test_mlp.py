@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from avatar_core.cuda.loader import library
 from avatar_core.cuda.mlp import mlp_reference, run_mlp
@@ -45,6 +46,33 @@ def test_random_shapes_agree() -> None:
         arguments = network(sizes[0] * 3, sizes[1 : 2 + seed % 3], sizes[4:], seed=seed)
         slope = 0.1 * (seed % 4)
         torch.testing.assert_close(run_mlp(*arguments, slope), mlp_reference(*arguments, slope), atol=2e-5, rtol=1e-5)
+
+
+@native
+@pytest.mark.parametrize("hidden", [True, False])
+@pytest.mark.parametrize("sharpness", [1.0, 100.0])
+def test_softplus_networks_agree(sharpness: float, hidden: bool) -> None:
+    """With PyTorch's own softplus, in double precision."""
+    (x,), weights, biases = network(700, [40, 33, 9], [12], seed=3)
+    found = run_mlp([x], weights, biases, sharpness=sharpness, hidden=hidden)
+    expected = x.double()
+    for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        assert bias is not None
+        expected = linear(expected, weight.double(), bias.double())
+        if hidden or number + 1 < len(weights):
+            expected = nn.functional.softplus(expected, beta=sharpness)
+    torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(mlp_reference([x], weights, biases, 0, sharpness, hidden), found, atol=2e-5, rtol=1e-5)
+    edges = torch.tensor([0.0, -1e30, 1e30, -0.3, torch.nan, torch.inf, -torch.inf])[:, None]
+    values = run_mlp([edges], [torch.eye(1)], [None], sharpness=sharpness, hidden=True)
+    known = nn.functional.softplus(edges, beta=sharpness)
+    torch.testing.assert_close(values, known, atol=1e-6, rtol=1e-6, equal_nan=True)
+
+
+def test_gradients_of_softplus_flow() -> None:
+    (x,), weights, biases = network(5, [4, 3], [2])
+    tensors = [t.double().requires_grad_() for t in (x, *weights, *biases) if t is not None]
+    assert torch.autograd.gradcheck(lambda x, *t: run_mlp([x], t[:2], t[2:], sharpness=3.0, hidden=True), tensors)
 
 
 @native

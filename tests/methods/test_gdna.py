@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import torch
 from avatar_core.actor import Actor
 from avatar_core.body import load_body
 from avatar_core.camera import Camera, CameraError
+from avatar_core.cli import main
 from avatar_core.commands import render
 from avatar_core.controls import ControlError
 from avatar_core.errors import AvatarError
@@ -170,3 +172,14 @@ def test_people_are_varied_by_one_command(actor: Actor, released: Path, tmp_path
         render.add_arguments(parser)
         with pytest.raises(AvatarError, match=words):
             render.read_shot_arguments(parser.parse_args([file, *options]), actor)
+
+
+def test_codes_of_a_wrong_size_are_said(
+    actor: Actor, released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, shot = str(released.with_name("people.actor")), tmp_path / "shot.json"
+    for values, words in (({"latents": {"shape": [1.0]}}, "latents.shape"), ({"betas": [0.0] * 11}, "betas")):
+        shot.write_text(json.dumps({"camera": camera_of().to_dict(), "frames": [values]}))
+        assert main(["render", file, "--shot", str(shot), "--output", str(tmp_path / "frames")]) == 2
+        error = capsys.readouterr().err
+        assert words in error and len(error.splitlines()) == 1

@@ -101,6 +101,15 @@ def test_wrong_parameters_are_said(tmp_path: Path, changes: dict[str, object], w
         read_smpl_parameters(parameters(tmp_path / "0000_smpl.pkl", **changes))
 
 
+def test_prepare_says_which_parameters_are_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_obj(tmp_path / "THuman2.0_Release" / "0000", "0000", cube())
+    (tmp_path / "THuman2.0_smpl").mkdir()
+    parameters(tmp_path / "THuman2.0_smpl" / "0000_smpl.pkl", body_pose=np.zeros((1, 63)))
+    assert main(["prepare", str(tmp_path), "--output", str(tmp_path / "out"), "--points", "1000", "--size", "32"]) == 2
+    error = capsys.readouterr().err
+    assert "0000_smpl.pkl" in error and "must have 69 numbers, has 63" in error and len(error.splitlines()) == 1
+
+
 def test_more_betas_are_cut(tmp_path: Path) -> None:
     assert len(read_smpl_parameters(parameters(tmp_path / "x.pkl", betas=np.ones((1, 300)))).betas) == 10
 

@@ -1,4 +1,9 @@
-"""The first stage: shape codes, occupancy, skinning weights and displacement, from points inside and outside."""
+"""The first stage: shape codes, occupancy, skinning weights and displacement, from points inside and outside.
+
+The deformer learns the registered body first, by itself: a step of that costs a twentieth of a whole one, and whole
+ones find their correspondences from the beginning. Displacement is learnt from bodies of any betas, not from those of
+the scans alone, of which there may be few.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +13,52 @@ from torch.nn import functional
 
 from ...body.joints import SMPL_PARENTS
 from . import losses
+from .body import BETAS
 from .field import Networks, Person
 from .lessons import Lessons, Registered
 from .posing import bake, volume
 from .query import Posed, at_roots
 from .search import search_voxels, with_gradients
 
-BONE_STEPS = 150  # in which the registered body tells where limbs are; published: one of 300 epochs
+BODY_STEPS = 300  # in which the deformer learns alone
+BONE_STEPS = 450  # until which bones tell what is inside; published: one of 300 epochs
 _SKINNING = 10.0  # weight, per squared weight of a bone
 _GRID = (10, 40, 40)  # voxels of weights from which the search starts; roots end on the networks
 _SPACE = 8  # one point anywhere for so many by the surface
-_SHAPED = 2048  # vertices that the displacement is asked of; published: all
+_SHAPED = 1024  # vertices that the displacement is asked of, with a scan's betas and with random ones; published: all
 _STEPS = 50  # of the search
+
+
+def body_terms(networks: Networks, code: Tensor, lessons: Lessons, frame: int) -> dict[str, Tensor]:
+    """Weighted loss terms of the deformer alone: the body, whose skinning and shapes are known. code: [64]."""
+    body, deformer, anybody = lessons.registered(frame), networks.deformer, torch.randn(BETAS)
+    chosen = torch.randint(len(body.canonical), (_SHAPED,))
+    neutral, code = lessons.neutral[chosen], code.detach()  # nobody's own
+    apart = [
+        losses.displacement(deformer, vertices[chosen], neutral, betas)
+        for betas, vertices in ((body.betas, body.canonical), (anybody, lessons.shaped(anybody)))
+    ]
+    places, targets = losses.joint_targets(lessons.joints, SMPL_PARENTS)
+    return {
+        "displacement": losses.DISPLACEMENT * torch.stack(apart).mean(),
+        "skinning": _SKINNING * functional.mse_loss(deformer.weights(neutral, code), lessons.weights[chosen]),
+        "bone weights": losses.BONE_WEIGHTS * losses.bone_weights(deformer, places, targets, code),
+    }
 
 
 def terms(
     networks: Networks, code: Tensor, lessons: Lessons, frame: int, points: int, bones: bool
 ) -> dict[str, Tensor]:
-    """Weighted loss terms of one scan. code: [64] with gradients. points: by the surface. bones: see BONE_STEPS."""
+    """Weighted loss terms of one scan, beside `body_terms`. code: [64] with gradients. points: by the surface. bones:
+    see BONE_STEPS."""
     body = lessons.registered(frame)
     person = networks.sparse_person(code, body.betas)
     cloud, inside = lessons.occupancy(frame, points, points // _SPACE)
-    chosen = torch.randint(len(body.canonical), (_SHAPED,))
-    shaped, neutral = body.canonical[chosen], lessons.neutral[chosen]
-    deformer = networks.deformer
     found = {
         "occupancy": losses.occupancy(queried(person, cloud, body), inside),
-        "displacement": losses.DISPLACEMENT * losses.displacement(deformer, shaped, neutral, body.betas),
         "regular": losses.REGULAR * losses.regular(code),
     }
     if bones:
-        places, targets = losses.joint_targets(lessons.joints, SMPL_PARENTS)
-        found["bone weights"] = losses.BONE_WEIGHTS * losses.bone_weights(deformer, places, targets, code)
-        rows = deformer.weights(neutral, code)
-        found["skinning"] = _SKINNING * functional.mse_loss(rows, lessons.weights[chosen])
         logits, _ = person.occupancy(person.neutral(losses.bone_points(lessons.joints, SMPL_PARENTS, None)))
         found["bones"] = losses.BONE_OCCUPANCY * functional.softplus(-logits).mean()
     return found

@@ -13,44 +13,39 @@ from torch import Tensor
 from ...camera import Camera
 from . import losses
 from .correspondences import ScanOnPerson
-from .field import Person, skin_normals
+from .field import skin_normals
 from .fine import Pictures, on_white, scanned_picture, to_picture
 from .lessons import Lessons
 
 
 def terms(
-    person: Person,
-    codes: tuple[Tensor, Tensor],
     scan: ScanOnPerson,
+    codes: tuple[Tensor, Tensor],
     lessons: Lessons,
     frame: int,
     points: int,
     camera: Camera | None,
 ) -> tuple[dict[str, Tensor], Pictures | None]:
     """As of the fine stage. codes: of detail, and of colour [64] with gradients."""
-    detail, code = codes
-    surface = scan.surface
+    (detail, code), person, surface = codes, scan.person, scan.surface
     some = torch.randint(len(surface.chosen), (points,))
-    neutral, pictures = surface.neutral[some], None
-    seen = None if camera is None else scan.seen(camera)
-    if seen is not None:
-        neutral = torch.cat([neutral, seen.neutral])
-    with torch.no_grad():
-        features = person.occupancy(neutral)[1]
-    found = person.colours(neutral, code, features)
+    found = person.colours(surface.neutral[some], code, scan.features[some])
     captured = lessons.capture.samples(frame).colours
     assert captured is not None, "checked when training starts"
     made = {
-        "colours": (found[:points] - torch.as_tensor(captured)[surface.chosen[some]]).abs().mean(),
+        "colours": (found - torch.as_tensor(captured)[surface.chosen[some]]).abs().mean(),
         "regular": losses.REGULAR / 2 * losses.regular(code),
     }
-    if camera is not None and seen is not None:
-        with torch.no_grad():
-            normals = skin_normals(person.normals(seen.neutral, detail, features[points:]), seen.transforms)
-        values = torch.cat([to_picture(normals, camera), 2 * found[points:] - 1], 1)
-        scanned = torch.cat([scanned_picture(lessons, camera, frame), _captured(lessons, camera, frame)])
-        pictures = Pictures(on_white(values, seen, camera), scanned)
-    return made, pictures
+    if camera is None:
+        return made, None
+    seen = scan.seen(camera)
+    with torch.no_grad():
+        features = person.occupancy(seen.neutral)[1]
+        normals = skin_normals(person.normals(seen.neutral, detail, features), seen.transforms)
+    colours = person.colours(seen.neutral, code, features)
+    values = torch.cat([to_picture(normals, camera), 2 * colours - 1], 1)
+    scanned = torch.cat([scanned_picture(lessons, camera, frame), _captured(lessons, camera, frame)])
+    return made, Pictures(on_white(values, seen, camera), scanned)
 
 
 def _captured(lessons: Lessons, camera: Camera, frame: int) -> Tensor:

@@ -4,6 +4,7 @@ ray tracing. Points by the search; pixels by rasterising the person's mesh in th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from .search import search_voxels
 
 _CELL = 0.012  # metres, of the mesh that is rasterised
 _MARGIN = 0.15  # metres around the body where there may be clothes
-_KEPT = 8192  # points of a scan
+_KEPT = 16384  # points of a scan
 _STEPS = 10  # of the search
 
 
@@ -36,31 +37,38 @@ class OnPerson:
 
 @dataclass(frozen=True, eq=False)
 class ScanOnPerson:
-    """surface: points of the scan's surface. posed: vertices [V, 3] of the person's mesh; faces: [F, 3]; attributes:
-    [V, 19] of each vertex, x' and transform."""
+    """person: frozen. surface: points of the scan's surface. features: [N, 229] of the person there."""
 
+    person: Person
+    body: Registered
+    box: Box
     surface: OnPerson
-    posed: Tensor
-    faces: Tensor
-    attributes: Tensor
+    features: Tensor
 
     @classmethod
     @torch.no_grad()
     def of(cls, networks: Networks, code: Tensor, lessons: Lessons, frame: int) -> ScanOnPerson:
-        """Raises AvatarError where the person has no surface."""
         body = lessons.registered(frame)
         samples = lessons.capture.samples(frame)
-        some = torch.randperm(len(samples.surface))[:_KEPT]
-        surface = on_surface(networks.sparse_person(code, body.betas), torch.as_tensor(samples.surface)[some], body)
-        surface = OnPerson(surface.neutral, surface.transforms, some[surface.chosen])
+        same = torch.Generator().manual_seed(frame)  # also where a run is interrupted
+        some = torch.randperm(len(samples.surface), generator=same)[:_KEPT]
         person = networks.person(code, body.betas)
+        surface = on_surface(person, torch.as_tensor(samples.surface)[some], body)
+        surface = OnPerson(surface.neutral, surface.transforms, some[surface.chosen])
         box = Box.around(lessons.neutral.numpy(), _MARGIN, extent(), _CELL)
-        mesh = PersonMesh.of(person, box)
-        posed, attributes = on_mesh(mesh, person, body.bones)
-        return cls(surface, posed, mesh.faces, attributes)
+        return cls(person, body, box, surface, person.occupancy(surface.neutral)[1])
 
     def seen(self, camera: Camera) -> OnPerson:
-        return seen(self.posed, self.faces, self.attributes, camera)
+        """Raises AvatarError where the person has no surface."""
+        return seen(*self._mesh, camera)
+
+    @cached_property
+    def _mesh(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What `seen` reads. Pictures alone need it, and it takes far longer than the points."""
+        with torch.no_grad():
+            mesh = PersonMesh.of(self.person, self.box)
+            posed, attributes = on_mesh(mesh, self.person, self.body.bones)
+        return posed, mesh.faces, attributes
 
 
 def on_mesh(mesh: PersonMesh, person: Person, bones: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +78,8 @@ def on_mesh(mesh: PersonMesh, person: Person, bones: Tensor) -> tuple[Tensor, Te
 
 
 def seen(posed: Tensor, faces: Tensor, attributes: Tensor, camera: Camera) -> OnPerson:
-    """What pixels show; chosen: their numbers, row by row."""
+    """What pixels show; chosen: their numbers, row by row. posed: vertices [V, 3] of the person's mesh; faces: [F, 3];
+    attributes: [V, 19] of each vertex, x' and transform."""
     found = rasterise(homogeneous_pixels(posed, camera), faces, camera.height, camera.width)
     pixels = (found.face >= 0).flatten().nonzero()[:, 0]
     planes = interpolate(attributes, faces, found.face, found.bary).flatten(0, 1)[pixels]

@@ -74,10 +74,9 @@ def extract(
     values = _refine(logits, box, check)
     if not values.min() < 0 < values.max():
         raise AvatarError("this person has no surface: the codes are too far from those of the training")
-    vertices, faces, _, _ = marching_cubes(
-        np.pad(values, 1, constant_values=_OUTSIDE), 0.0, gradient_direction="ascent"
-    )
-    vertices = np.clip(vertices.astype(np.float64) - 1, 0, box.cells)
+    part, start = _around(values)
+    vertices, faces, _, _ = marching_cubes(part, 0.0, gradient_direction="ascent")
+    vertices = np.clip(vertices.astype(np.float64) + start, 0, box.cells)
     vertices = _polish(logits, vertices, values, box, polish, check)
     places = (box.low + vertices * box.cell).astype(np.float32)
     return _largest(places, faces.astype(np.int32))
@@ -90,24 +89,19 @@ def _refine(logits: Callable[[Tensor], Tensor], box: Box, check: Callable[[], No
     wanted = ~known
     for level in range(box.rounds + 1):
         if level:
-            crossed = _crossed(values)
-            sides = [np.arange((side >> (box.rounds - level)) + 1) for side in box.cells]
-            values = values[np.ix_(*(side // 2 for side in sides))]
-            even = np.ix_(*(side % 2 == 0 for side in sides))
-            finer = np.zeros(values.shape, bool)
-            finer[even] = known
-            known = finer
             for axis in range(3):
-                crossed = crossed.repeat(2, axis)
-            wanted = _corners(crossed) & ~known
-        while wanted.any():
-            index = np.argwhere(wanted)
+                values = _doubled(values, axis)
+            even, known = known, np.zeros(values.shape, bool)
+            known[::2, ::2, ::2] = even
+            wanted = _corners(_crossed(values)) & ~known
+        while len(flat := np.flatnonzero(wanted)):
+            index = np.stack(np.unravel_index(flat, values.shape), 1)
             points = torch.as_tensor(box.low + index * (box.cell * 2 ** (box.rounds - level)), dtype=torch.float32)
             found = []
             for part in points.split(_CHUNK):
                 check()
                 found.append(logits(part))
-            values[tuple(index.T)] = torch.cat(found).numpy()
+            values.reshape(-1)[flat] = torch.cat(found).numpy()
             known |= wanted
             wanted = _corners(_crossed(values)) & ~known
     return values
@@ -145,28 +139,51 @@ def _polish(
 
 def _crossed(values: np.ndarray) -> np.ndarray:
     """Cells with corners on both sides."""
-    lowest = highest = values
+    below, above = values <= 0, values >= 0
     for axis in range(3):
-        before, after = (np.take(lowest, r, axis) for r in _pairs(lowest.shape[axis]))
-        lower = np.minimum(before, after)
-        before, after = (np.take(highest, r, axis) for r in _pairs(highest.shape[axis]))
-        lowest, highest = lower, np.maximum(before, after)
-    return (lowest <= 0) & (highest >= 0)
+        before, after = _ends(axis)
+        below, above = below[before] | below[after], above[before] | above[after]
+    return below & above
 
 
 def _corners(cells: np.ndarray) -> np.ndarray:
     """Points that are corners of cells."""
     for axis in range(3):
-        widths = [(0, 0)] * 3
-        widths[axis] = (1, 1)
-        padded = np.pad(cells, widths)
-        before, after = (np.take(padded, r, axis) for r in _pairs(padded.shape[axis]))
-        cells = before | after
+        before, after = _ends(axis)
+        points = np.zeros([side + (number == axis) for number, side in enumerate(cells.shape)], bool)
+        points[before] = cells
+        points[after] |= cells
+        cells = points
     return cells
 
 
-def _pairs(count: int) -> tuple[range, range]:
-    return range(count - 1), range(1, count)
+def _doubled(values: np.ndarray, axis: int) -> np.ndarray:
+    """2 n - 1 values for n: means between them."""
+    before, after = _ends(axis)
+    shape, odd = list(values.shape), (*before[:axis], slice(1, None, 2))
+    shape[axis] += shape[axis] - 1
+    doubled = np.empty(shape, np.float32)
+    doubled[(*before[:axis], slice(None, None, 2))] = values
+    np.add(values[before], values[after], out=doubled[odd])
+    doubled[odd] /= 2
+    return doubled
+
+
+def _ends(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """All but the last, and all but the first, along an axis."""
+    before, after = [slice(None)] * 3, [slice(None)] * 3
+    before[axis], after[axis] = slice(None, -1), slice(1, None)
+    return tuple(before), tuple(after)
+
+
+def _around(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is inside with a point more to each side, beyond the grid _OUTSIDE, and the index of its first point."""
+    inside = values > 0
+    spans = [np.flatnonzero(inside.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    bounds = [(int(span[0]) - 1, int(span[-1]) + 2) for span in spans]
+    within = tuple(slice(max(low, 0), high) for low, high in bounds)
+    widths = [(int(low < 0), int(high > side)) for (low, high), side in zip(bounds, values.shape)]
+    return np.pad(values[within], widths, constant_values=_OUTSIDE), np.array([low for low, _ in bounds])
 
 
 def _largest(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

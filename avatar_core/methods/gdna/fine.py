@@ -28,23 +28,22 @@ class Pictures:
 
 
 def terms(
-    person: Person, detail: Tensor, scan: ScanOnPerson, lessons: Lessons, frame: int, points: int, camera: Camera | None
+    scan: ScanOnPerson, detail: Tensor, lessons: Lessons, frame: int, points: int, camera: Camera | None
 ) -> tuple[dict[str, Tensor], Pictures | None]:
-    """Weighted loss terms of one scan, and its pictures for `adversarial`. person: frozen. detail: [64] with gradients.
-    camera: of the pictures, None for none."""
+    """Weighted loss terms of one scan, and its pictures for `adversarial`. detail: [64] with gradients. camera: of the
+    pictures, None for none."""
     surface = scan.surface
     some = torch.randint(len(surface.chosen), (points,))
-    asked = OnPerson(surface.neutral[some], surface.transforms[some], surface.chosen[some])
-    seen = None if camera is None else scan.seen(camera)
-    found = _normals(person, detail, [asked] if seen is None else [asked, seen])
-    target = torch.as_tensor(lessons.capture.samples(frame).normals)[asked.chosen]
-    made = {
-        "normals": losses.normals(found[:points], target),
-        "regular": losses.REGULAR / 2 * losses.regular(detail),
-    }
-    if camera is None or seen is None:
+    found = _normals(scan.person, detail, surface.neutral[some], surface.transforms[some], scan.features[some])
+    target = torch.as_tensor(lessons.capture.samples(frame).normals)[surface.chosen[some]]
+    made = {"normals": losses.normals(found, target), "regular": losses.REGULAR / 2 * losses.regular(detail)}
+    if camera is None:
         return made, None
-    picture = on_white(to_picture(found[points:], camera), seen, camera)
+    seen = scan.seen(camera)
+    with torch.no_grad():
+        features = scan.person.occupancy(seen.neutral)[1]
+    shown = _normals(scan.person, detail, seen.neutral, seen.transforms, features)
+    picture = on_white(to_picture(shown, camera), seen, camera)
     return made, Pictures(picture, scanned_picture(lessons, camera, frame))
 
 
@@ -73,11 +72,8 @@ def scanned_picture(lessons: Lessons, camera: Camera, frame: int) -> Tensor:
     return picture.view(camera.height, camera.width, 3).permute(2, 0, 1)
 
 
-def _normals(person: Person, detail: Tensor, asked: list[OnPerson]) -> Tensor:
-    """Posed unit normals [N, 3], of all that is asked for side by side."""
-    neutral, transforms = (torch.cat([getattr(one, name) for one in asked]) for name in ("neutral", "transforms"))
-    with torch.no_grad():
-        features = person.occupancy(neutral)[1]
+def _normals(person: Person, detail: Tensor, neutral: Tensor, transforms: Tensor, features: Tensor) -> Tensor:
+    """Posed unit normals [N, 3]."""
     return skin_normals(person.normals(neutral, detail, features), transforms)
 
 

@@ -39,7 +39,7 @@ Step = Callable[["Unknowns", int], Tensor]
 
 
 class Unknowns(nn.Module):
-    """What is looked for, from `start`; coordinates that it leaves out begin at the mean person."""
+    """What is looked for, from `start`; coordinates that it leaves out begin at the mean person. Colours stay."""
 
     pose: nn.Parameter
     transl: nn.Parameter
@@ -53,9 +53,11 @@ class Unknowns(nn.Module):
         self.model, self._smpl = [model], SmplBody(model.body)  # in a list: the model's weights are no unknowns
         for name in ("pose", "transl", "betas"):
             setattr(self, name, nn.Parameter(torch.tensor(getattr(start, name))))
-        for name, value in start.latents.items():
-            setattr(self, name, nn.Parameter(torch.tensor(value)))
-        self.names = ["pose", "transl", "betas", *start.latents]
+        codes = [name for name in start.latents if name in _RATES]
+        for name in codes:
+            setattr(self, name, nn.Parameter(torch.tensor(start.latents[name])))
+        self.names = ["pose", "transl", "betas", *codes]
+        self._given = start
 
     def registered(self) -> Registered:
         """The body without translation."""
@@ -72,8 +74,8 @@ class Unknowns(nn.Module):
 
     def controls(self) -> Controls:
         values = {name: getattr(self, name).detach().numpy().copy() for name in self.names}
-        latents = {name: values.pop(name) for name in list(values) if name not in ("pose", "transl", "betas")}
-        return replace(Controls(**values), latents=latents)
+        found = {name: values.pop(name) for name in list(values) if name in self._given.latents}
+        return replace(self._given, **values, latents={**self._given.latents, **found})
 
 
 @dataclass(frozen=True)

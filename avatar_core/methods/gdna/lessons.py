@@ -38,14 +38,21 @@ class Lessons:
         neutral = body.canonical(torch.zeros(BETAS))
         self.neutral, self.joints, self.weights = neutral.vertices, neutral.joints, body.weights
         self._cameras = {id(view.camera): number for number, view in enumerate(capture.cameras)}
+        self._registered: dict[int, Registered] = {}
 
     def __len__(self) -> int:
         return len(self.capture.frames)
 
     def registered(self, frame: int) -> Registered:
-        controls = self.capture.frames[frame].controls
-        pose, betas = torch.as_tensor(controls.pose), torch.as_tensor(controls.betas[:BETAS])
-        return Registered(betas, self._body.pose(pose, betas).bones, self._body.canonical(betas).vertices)
+        if frame not in self._registered:
+            controls = self.capture.frames[frame].controls
+            pose, betas = torch.as_tensor(controls.pose), torch.as_tensor(controls.betas[:BETAS])
+            self._registered[frame] = Registered(betas, self._body.pose(pose, betas).bones, self.shaped(betas))
+        return self._registered[frame]
+
+    def shaped(self, betas: Tensor) -> Tensor:
+        """Canonical vertices [V, 3] with betas [10], of a scan or of anybody."""
+        return self._body.canonical(betas).vertices
 
     def occupancy(self, frame: int, near: int, space: int) -> tuple[Tensor, Tensor]:
         """Random points [near + space, 3] and 1 for those inside, 0 for the others."""

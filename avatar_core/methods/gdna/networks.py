@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise, product
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from ...cuda.mlp import run_mlp
 
 CODE = 64  # numbers in a shape code, and in a detail code
 VOLUME = 64  # channels of the feature volume
@@ -28,9 +30,8 @@ class _Linear(nn.Module):
         self.weight_g = nn.Parameter(layer.weight.detach().norm(dim=1, keepdim=True))
         self.weight_v = nn.Parameter(layer.weight.detach())
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight_g * self.weight_v / self.weight_v.norm(dim=1, keepdim=True)
-        return functional.linear(x, weight, self.bias)
+    def weight(self) -> Tensor:
+        return self.weight_g * self.weight_v / self.weight_v.norm(dim=1, keepdim=True)
 
 
 class ImplicitNetwork(nn.Module):
@@ -52,17 +53,18 @@ class ImplicitNetwork(nn.Module):
             setattr(self, f"lin{number}", _Linear(inputs, after))
 
     def forward(self, points: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
-        """Values [N, outputs] and the last hidden layer [N, H]. points: [N, 3]; conditions: [N, C] or [C] each, side by
-        side in this order."""
+        """Values [N, outputs] and the hidden layer [N, H] before the skip, without one before the last. points: [N, 3];
+        conditions: [N, C] or [C] each, side by side in this order."""
         encoded = encode(points, self.frequencies)
-        hidden = torch.cat([encoded, *(one.expand(len(points), -1) for one in conditions)], 1)
-        for number in range(self.depth):
-            hidden = _softplus(getattr(self, f"lin{number}")(hidden))
-            if number + 1 == self.skip:
-                features, hidden = hidden, torch.cat([hidden, encoded], 1) / math.sqrt(2)
-            else:
-                features = hidden
-        return getattr(self, f"lin{self.depth}")(hidden), features
+        layers: list[_Linear] = [getattr(self, f"lin{number}") for number in range(self.depth + 1)]
+        weights, biases = [layer.weight() for layer in layers], [layer.bias for layer in layers]
+        middle = self.depth if self.skip is None else self.skip
+        inputs = [encoded, *(one.expand(len(points), -1) for one in conditions)]
+        features = run_mlp(inputs, weights[:middle], biases[:middle], sharpness=_SHARPNESS, hidden=True)
+        after = [features]
+        if self.skip is not None:
+            after, weights[middle] = [features, encoded], weights[middle] / math.sqrt(2)
+        return run_mlp(after, weights[middle:], biases[middle:], sharpness=_SHARPNESS), features
 
     @torch.no_grad()
     def start_as_ball(self) -> None:
@@ -83,27 +85,6 @@ class ImplicitNetwork(nn.Module):
                 elif number == self.skip:
                     layer.weight_v[:, 3 - encoded :] = 0
             layer.weight_g.copy_(layer.weight_v.norm(dim=1, keepdim=True))
-
-
-class _Softplus(torch.autograd.Function):
-    """log(1 + exp(100 x)) / 100 = max(x, 0) + log(1 + exp(-100 |x|)) / 100: exp and log are vectorised, PyTorch's own
-    softplus is not, and took three quarters of these networks' time."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x.abs().mul_(-_SHARPNESS).exp_().add_(1).log_().div_(_SHARPNESS).add_(x.clamp(min=0))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0] * torch.sigmoid(_SHARPNESS * ctx.saved_tensors[0])
-
-
-def _softplus(x: Tensor) -> Tensor:
-    return cast(Tensor, _Softplus.apply(x)) if torch.is_grad_enabled() else _Softplus.forward(x)
 
 
 def encode(points: Tensor, frequencies: int) -> Tensor:

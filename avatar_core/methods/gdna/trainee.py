@@ -28,6 +28,7 @@ from .networks import CODE
 
 STAGES = ("coarse", "fine", "colour")
 _CLIP = 0.1  # largest norm of a gradient
+_SCANS = 64  # whose correspondences are kept, about 40 MB each
 _RATES = {"coarse": 1e-3, "fine": 2e-3, "colour": 2e-3}
 _ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8}
 _CRITIC: dict[str, Any] = {"lr": 2e-3, "betas": (0.0, 0.99), "eps": 1e-8}
@@ -45,6 +46,9 @@ class TrainingConfig:
     """of a scan in a step, by its surface"""
     frequencies: int = 4
     """of the encoding of the network that is learnt; published: 6 for THuman2.0"""
+    code_rate: float = 1.0
+    """times the learning rate of codes: as published for hundreds of thousands of steps; with few, 10 and more, so that
+    scans become different from their mean"""
     adversarial: bool = True
     """whether a discriminator of pictures judges too; of colours, together with the normals of the fine stage"""
     cell: float = 0.008
@@ -55,6 +59,8 @@ class TrainingConfig:
             raise ConfigError(f"'stage' must be {' or '.join(STAGES)}, got {self.stage!r}")
         if not (8 <= self.points <= 1 << 20 and 1 <= self.frequencies <= 16):
             raise ConfigError(f"'points' must be 8 to {1 << 20} and 'frequencies' 1 to 16")
+        if not 0 < self.code_rate <= 1000:
+            raise ConfigError("'code_rate' must be positive, up to 1000")
         if (self.stage == "coarse") == bool(self.start):
             raise ConfigError("name the .actor of the stage before as 'start'; the stage 'coarse' takes none")
 
@@ -121,10 +127,7 @@ class Trainee(nn.Module):
         pictures: list[fine.Pictures] = []
         for batch in batches:
             if self.config.stage == "coarse":
-                bones = int(self.step) < coarse.BONE_STEPS
-                found = coarse.terms(
-                    self.networks, self.shapes[batch.frame], self.lessons, batch.frame, self.config.points, bones
-                )
+                found = self._coarse(batch.frame)
             else:
                 found = self._later(batch, pictures)
             for name, value in found.items():
@@ -144,8 +147,13 @@ class Trainee(nn.Module):
     def parameter_groups(self) -> list[dict[str, Any]]:
         critic = [] if self.critic is None else list(self.critic.parameters())
         judged = {id(parameter) for parameter in critic}
-        learnt = [one for one in self.parameters() if one.requires_grad and id(one) not in judged]
-        groups = [{"params": learnt, "lr": _RATES[self.config.stage], **_ADAM}]
+        learnt = [one for one in self.networks.parameters() if one.requires_grad and id(one) not in judged]
+        codes = [one for one in (self.shapes, self.details, self.colours) if one.requires_grad]
+        rate = _RATES[self.config.stage]
+        groups = [
+            {"params": learnt, "lr": rate, **_ADAM},
+            {"params": codes, "lr": self.config.code_rate * rate, **_ADAM},
+        ]
         return [*groups, {"params": critic, **_CRITIC}] if critic else groups
 
     def finished(self, capture: Capture) -> tuple[Model, Capture]:
@@ -168,22 +176,32 @@ class Trainee(nn.Module):
                 known[name] = one.numpy()
         return model, self.lessons.capture.showing(config.picture, latents)
 
+    def _coarse(self, frame: int) -> dict[str, Tensor]:
+        networks, code, step = self.networks, self.shapes[frame], int(self.step)
+        found = coarse.body_terms(networks, code, self.lessons, frame)
+        if step >= coarse.BODY_STEPS:
+            bones = step < coarse.BONE_STEPS
+            found |= coarse.terms(networks, code, self.lessons, frame, self.config.points, bones)
+        return found
+
     def _later(self, batch: RayBatch, pictures: list[fine.Pictures]) -> dict[str, Tensor]:
         """Terms of the stages after the coarse one."""
-        frame, code, points = batch.frame, self.shapes[batch.frame], self.config.points
-        if frame not in self._scans:
-            self._scans[frame] = ScanOnPerson.of(self.networks, code, self.lessons, frame)
-        with torch.no_grad():
-            person = self.networks.sparse_person(code, self.lessons.registered(frame).betas)
-        camera, scan, detail = None if self.critic is None else batch.camera, self._scans[frame], self.details[frame]
+        frame, points = batch.frame, self.config.points
+        camera, scan, detail = None if self.critic is None else batch.camera, self._scan(frame), self.details[frame]
         if self.config.stage == "fine":
-            found, made = fine.terms(person, detail, scan, self.lessons, frame, points, camera)
+            found, made = fine.terms(scan, detail, self.lessons, frame, points, camera)
         else:
-            codes = detail, self.colours[frame]
-            found, made = colour.terms(person, codes, scan, self.lessons, frame, points, camera)
+            found, made = colour.terms(scan, (detail, self.colours[frame]), self.lessons, frame, points, camera)
         if made is not None:
             pictures.append(made)
         return found
+
+    def _scan(self, frame: int) -> ScanOnPerson:
+        if frame not in self._scans:
+            if len(self._scans) == _SCANS:
+                del self._scans[next(iter(self._scans))]
+            self._scans[frame] = ScanOnPerson.of(self.networks, self.shapes[frame], self.lessons, frame)
+        return self._scans[frame]
 
 
 @dataclass(frozen=True, eq=False)
