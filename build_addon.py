@@ -31,6 +31,7 @@ SHARED = (
     "avatar_core/worker/link.py",
     "avatar_core/worker/client.py",
     "blend_templates/rig.py",
+    "blend_templates/flamenco/avatar_render.js",
 )
 _REQUIRED_KEYS = {
     "schema_version", "id", "version", "name", "tagline", "maintainer", "type", "blender_version_min",

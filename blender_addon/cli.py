@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`blender -b shot.blend --command avatar …`: the entry point for render farms.
 
-    avatar render --frames 1-100 [--output //frames/shot_####] [--resume] [--scene NAME]
+    avatar render --frames 1-100 [--output //frames/shot_####] [--resume] [--scene NAME] [--baked //avatars/shot_####]
     avatar bake --frames 1-100 [--output //avatars/shot_####] [--resume] [--scene NAME]
     avatar check [--scene NAME]
 
@@ -49,6 +49,8 @@ def render(options: argparse.Namespace) -> int:
     """Renders the frames one after the other, skipping those that exist with --resume."""
     scene = _scene(options.scene)
     _check_scene(scene)
+    if options.baked:
+        baked.use(scene, baked.first(options.baked), _chosen_frames(scene, options))
     if scene.render.is_movie_format:
         raise SceneError(f"Scene '{scene.name}' writes a video; choose an image format.")
     if baked.source(scene) is None:
@@ -68,7 +70,7 @@ def _render_frames(scene: bpy.types.Scene, written: bpy.types.Scene, options: ar
     """The frames of `scene`, as `written` (itself, or its scene of avatars) shows and stores them."""
     if options.output:
         written.render.filepath = options.output
-    frames = options.frames or range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
+    frames = _chosen_frames(scene, options)
     pattern = written.render.filepath
     skipped, began = 0, time.monotonic()
     for number in frames:
@@ -93,6 +95,10 @@ def _render_frames(scene: bpy.types.Scene, written: bpy.types.Scene, options: ar
     seconds = time.monotonic() - began
     _say(f"done: {len(frames) - skipped} frames rendered in {seconds:.1f} s, {skipped} were there")
     return _DONE
+
+
+def _chosen_frames(scene: bpy.types.Scene, options: argparse.Namespace) -> list[int]:
+    return options.frames or list(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
 
 
 def check(options: argparse.Namespace) -> int:
@@ -143,9 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     baking = commands.add_parser("bake", help="render the avatars alone, as EXR pictures with all passes")
     baking.set_defaults(work=bake)
     for command, place in ((rendering, "the scene's"), (baking, "beside the .blend")):
-        command.add_argument("--frames", type=_frames, help="A or A-B, both included (default: the scene's)")
+        command.add_argument("--frames", type=_frames, help="such as 7, 1-30 or 3,5-10 (default: the scene's)")
         command.add_argument("--output", help=f"where pictures go, #### is the number (default: {place})")
         command.add_argument("--resume", action="store_true", help="skip frames whose picture exists")
+    rendering.add_argument("--baked", help="take the avatars from these pictures, the output of bake")
     checking = commands.add_parser("check", help="see whether this machine can render the .blend")
     checking.set_defaults(work=check)
     for command in (rendering, baking, checking):
@@ -153,14 +160,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _frames(text: str) -> range:
-    first, _, last = text.rpartition("-") if "-" in text[1:] else (text, "", text)
-    try:
-        frames = range(int(first), int(last) + 1)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not A or A-B") from None
-    if not 0 < len(frames) <= _MOST_FRAMES:
-        raise argparse.ArgumentTypeError(f"'{text}' names no frames")
+def _frames(text: str) -> list[int]:
+    frames: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.rpartition("-") if "-" in part[1:] else (part, "", part)
+        try:
+            span = range(int(first), int(last) + 1)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"'{text}' is not like 7, 1-30 or 3,5-10") from None
+        if not 0 < len(span) <= _MOST_FRAMES:
+            raise argparse.ArgumentTypeError(f"'{text}' names no frames")
+        frames += span
     return frames
 
 

@@ -127,15 +127,64 @@ def over_node(tree: Any) -> OverNode:
     return OverNode(node, images[0], images[1], node.outputs[0])
 
 
-def mix_node(tree: Any) -> MixNode:
+def mix_node(tree: Any, kind: str = "MIX") -> MixNode:
+    """kind: MIX, or ADD and SUBTRACT, which give back + mask * front and back - mask * front with the alpha of back."""
     if GROUPED:
         node = tree.nodes.new("ShaderNodeMix")
-        node.data_type, node.clamp_factor = "RGBA", True
+        node.data_type, node.clamp_factor, node.blend_type = "RGBA", True, kind
         mask, result = named(node.inputs, "Factor", "VALUE"), named(node.outputs, "Result", "RGBA")
         return MixNode(node, mask, named(node.inputs, "A", "RGBA"), named(node.inputs, "B", "RGBA"), result)
     node = tree.nodes.new("CompositorNodeMixRGB")
+    node.blend_type = kind
     back, front = (socket for socket in node.inputs if socket.type == "RGBA")
     return MixNode(node, named(node.inputs, "Fac", "VALUE"), back, front, node.outputs[0])
+
+
+def grow_node(tree: Any, pixels: int) -> Any:
+    """Its result is the largest value within so many pixels along both axes, the smallest for negative ones."""
+    node = tree.nodes.new("CompositorNodeDilateErode")
+    _choose(node, "mode", "STEP", "Type", "Steps")
+    _set_size(node, pixels)
+    return node
+
+
+def inpaint_node(tree: Any, pixels: int) -> Any:
+    """Continues the image into so many pixels where its alpha is 0."""
+    node = tree.nodes.new("CompositorNodeInpaint")
+    _set_size(node, pixels)
+    return node
+
+
+def alpha_node(tree: Any) -> Any:
+    """Gives an image another alpha and leaves its colours alone."""
+    node = tree.nodes.new("CompositorNodeSetAlpha")
+    _choose(node, "mode", "REPLACE_ALPHA", "Type", "Replace Alpha")
+    return node
+
+
+def premultiply_node(tree: Any, back: bool = False) -> Any:
+    """Multiplies colours by alpha, or divides them (`back`)."""
+    node = tree.nodes.new("CompositorNodePremulKey")
+    if back:
+        _choose(node, "mapping", "PREMUL_TO_STRAIGHT", "Type", "To Straight")
+    else:
+        _choose(node, "mapping", "STRAIGHT_TO_PREMUL", "Type", "To Premultiplied")
+    return node
+
+
+def _choose(node: Any, name: str, value: str, socket: str, item: str) -> None:
+    """A choice that is a property, or since 5.0 the menu of a socket."""
+    if hasattr(node, name):
+        setattr(node, name, value)
+    else:
+        named(node.inputs, socket).default_value = item
+
+
+def _set_size(node: Any, pixels: int) -> None:
+    if "Size" in node.inputs:  # since 4.5
+        node.inputs["Size"].default_value = pixels
+    else:
+        node.distance = pixels
 
 
 def named(sockets: Any, name: str, kind: str | None = None) -> Any:
@@ -159,6 +208,22 @@ def from_rec709() -> np.ndarray | None:
     space = getattr(getattr(bpy.data, "colorspace", None), "working_space", "Linear Rec.709")
     rows = _FROM_REC709.get(space)
     return None if rows is None else np.array(rows, np.float32)
+
+
+def scene_linear(node: Any) -> str:
+    """What a Convert Colorspace node calls the file's working space."""
+    names = _names(node, "from_color_space")
+    return "scene_linear" if "scene_linear" in names else "Linear Rec.709"
+
+
+def display_space(node: Any, view: str) -> str | None:
+    """What a Convert Colorspace node calls the pictures that a view transform makes for an sRGB display."""
+    names = _names(node, "to_color_space")
+    return next((name for name in (f"{view} sRGB", f"{view} Base sRGB") if name in names), None)
+
+
+def _names(node: Any, choice: str) -> list[str]:
+    return [item.identifier for item in node.bl_rna.properties[choice].enum_items]
 
 
 def write_passes(render: bpy.types.RenderSettings) -> None:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Avatars into the compositor: set up, removed, from baked pictures and back."""
+"""Avatars into the compositor: set up, removed, from baked pictures and back; their colours, and room around them."""
 
 from __future__ import annotations
 
 import bpy
 
-from . import baked, compositor
+from . import baked, colours, compositor, overscan
 from .attempt import Attempt, FileAttempt
 from .properties import actor_objects, owner_scene
 
@@ -18,7 +18,10 @@ class AVATAR_OT_setup_compositing(Attempt, bpy.types.Operator):
     bl_options = frozenset({"REGISTER", "UNDO"})
 
     def work(self, context: bpy.types.Context) -> str:
-        avatars = compositor.set_up(owner_scene(context.scene))
+        scene = owner_scene(context.scene)
+        if not compositor.is_set_up(scene):
+            colours.release(scene)  # a copied scene, whose nodes are made anew
+        avatars = compositor.set_up(scene)
         return f"{len(actor_objects(avatars))} avatars render in '{avatars.name}' and are merged by depth."
 
 
@@ -40,6 +43,7 @@ class AVATAR_OT_remove_compositing(bpy.types.Operator):
         scene = owner_scene(context.scene)
         if context.window is not None and context.window.scene == scene.avatar.avatars:
             context.window.scene = scene
+        colours.release(scene)
         compositor.remove(scene)
         return {"FINISHED"}
 
@@ -69,10 +73,55 @@ class AVATAR_OT_render_again(Attempt, bpy.types.Operator):
         return "The avatars are rendered again."
 
 
+class AVATAR_OT_keep_colours(Attempt, bpy.types.Operator):
+    """Show avatars as they were captured: only the set goes through the view transform, in the compositor. Press again
+    to have it for the whole picture"""
+
+    bl_idname = "avatar.keep_colours"
+    bl_label = "Keep Captured Colours"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    def work(self, context: bpy.types.Context) -> str:
+        scene = owner_scene(context.scene)
+        if colours.view_of_set(scene):
+            colours.release(scene)
+            return f"The whole picture goes through {scene.view_settings.view_transform}."
+        return f"The set goes through {colours.keep(scene)}, avatars do not."
+
+
+class AVATAR_OT_overscan(Attempt, bpy.types.Operator):
+    """Render more than the frame on every side, for distortion or shake that is added later; 0 goes back"""
+
+    bl_idname = "avatar.overscan"
+    bl_label = "Overscan"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    percent: bpy.props.FloatProperty(
+        name="Each Side",
+        description="How much of the frame's width and height is added on each side; 0 for the frame alone",
+        subtype="PERCENTAGE",
+        min=0,
+        max=100,
+        default=5,
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self)
+
+    def work(self, context: bpy.types.Context) -> str:
+        scene = owner_scene(context.scene)
+        x, y = overscan.widen(scene, self.percent)
+        if not overscan.is_wide(scene):
+            return "The picture is the frame."
+        return f"The picture has {x} more pixels left and right, {y} more at top and bottom."
+
+
 _OPERATORS = (
     AVATAR_OT_setup_compositing,
     AVATAR_OT_remove_compositing,
     AVATAR_OT_use_baked,
     AVATAR_OT_render_again,
+    AVATAR_OT_keep_colours,
+    AVATAR_OT_overscan,
 )
 register, unregister = bpy.utils.register_classes_factory(_OPERATORS)

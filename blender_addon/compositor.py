@@ -2,12 +2,8 @@
 """The second scene and the depth merge: set up with one click, removed without a trace.
 
 The scene `<name> Avatars` renders the avatars of its owner: it links their armatures and bodies and all
-cameras. In the owner's compositor one node group is put in front of the output:
-
-    mask   = avatar depth < scene depth
-    result = mask ? avatar over scene : scene over avatar      (premultiplied; Blender's Z Combine is not)
-
-Set-up writes down what was there (scene.avatar.before), removal restores it.
+cameras. In the owner's compositor one node group, merge.py's, is put in front of the output. Set-up writes down
+what was there (scene.avatar.before), removal restores it.
 """
 
 from __future__ import annotations
@@ -20,12 +16,12 @@ import bpy
 
 from . import compat
 from .errors import SceneError
+from .merge import GROUP, MARK, is_current, merge_group
 from .properties import ENGINE, actor_objects, body_mesh
 
-GROUP = "Avatar Depth Merge"
-_MARK = "neural_avatars"  # custom property of the nodes that are ours
 _SOURCES = ("CompositorNodeRLayers", "CompositorNodeImage")  # avatars that are rendered, or baked
-_NONE = 1e10  # metres: the depth of nothing
+_PASSES = ("use_pass_z", "use_pass_mist")  # that the merge needs of the scene
+_MIST = {"start": 0.0, "depth": 100.0, "falloff": "LINEAR"}  # tells apart whatever is within 100 m
 
 
 def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
@@ -40,12 +36,11 @@ def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
     origin = inherited.avatar.owner if inherited is not None else None  # another scene where this is its copy
     avatars = _scene_of_avatars(scene) or _new_scene(scene)
     _link(scene, avatars)
-    if not is_set_up(scene):
+    if not is_set_up(scene) or not is_current(merge_node(scene).node_tree):
         _insert(scene, avatars, origin)
+    compat.named(merge_node(scene).inputs, "Background From").default_value = compat.background_distance(scene)
     for node in our_nodes(compat.compositor_tree(scene)):
-        if node.bl_idname == "CompositorNodeGroup":
-            compat.named(node.inputs, "Background From").default_value = compat.background_distance(scene)
-        elif _is_layer(node, avatars):
+        if _is_layer(node, avatars):
             node.layer = node.layer  # has Blender look for new passes
     return avatars
 
@@ -58,9 +53,11 @@ def remove(scene: bpy.types.Scene) -> None:
         _take_out(tree, before)
         if not before.get("compositor", True) and (not compat.GROUPED or not tree.nodes):
             compat.drop_compositor_tree(scene)
-    for layer in scene.view_layers:
-        if before.get("pass_z", {}).get(layer.name) is False:
-            layer.use_pass_z = False
+    for name, passes in before.get("passes", {}).items():
+        for key, value in passes.items() if name in scene.view_layers else ():
+            setattr(scene.view_layers[name], key, value)
+    for key, value in before.get("mist", {}).items() if scene.world is not None else ():
+        setattr(scene.world.mist_settings, key, value)
     avatars = _scene_of_avatars(scene)
     if avatars is not None:
         bpy.data.scenes.remove(avatars)
@@ -69,11 +66,14 @@ def remove(scene: bpy.types.Scene) -> None:
 
 def is_set_up(scene: bpy.types.Scene) -> bool:
     """Whether scene and nodes are there and belong together."""
-    tree = compat.compositor_tree(scene)
-    if tree is None or _scene_of_avatars(scene) is None:
+    if _scene_of_avatars(scene) is None or merge_node(scene) is None:
         return False
-    kinds = {node.bl_idname for node in our_nodes(tree)}
-    return "CompositorNodeGroup" in kinds and not kinds.isdisjoint(_SOURCES)
+    return any(node.bl_idname in _SOURCES for node in our_nodes(compat.compositor_tree(scene)))
+
+
+def merge_node(scene: bpy.types.Scene) -> Any:
+    """The node that merges avatars into the scene's picture; None where there is none."""
+    return next((node for node in our_nodes(compat.compositor_tree(scene)) if _merges(node)), None)
 
 
 def avatar_layer(scene: bpy.types.Scene) -> Any:
@@ -123,13 +123,13 @@ def _link(scene: bpy.types.Scene, avatars: bpy.types.Scene) -> None:
     avatars.frame_start, avatars.frame_end = scene.frame_start, scene.frame_end
     avatars.render.fps, avatars.render.fps_base = scene.render.fps, scene.render.fps_base
     for layer in avatars.view_layers:
-        layer.use_pass_z = layer.use_pass_normal = True
+        layer.use_pass_z = layer.use_pass_normal = layer.use_pass_cryptomatte_object = True
         layer.update_render_passes()
 
 
 def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene, origin: bpy.types.Scene | None) -> None:
     tree = compat.own_compositor_tree(scene)
-    before: dict[str, Any] = {"compositor": tree is not None, "pass_z": {}}
+    before: dict[str, Any] = {"compositor": tree is not None, "passes": {}}
     if tree is None:
         tree = compat.make_compositor_tree(scene)
     elif our_nodes(tree):  # left over, such as in a copied scene
@@ -149,20 +149,23 @@ def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene, origin: bpy.types.
     if not layers:
         layers = [layer_node(tree, scene)]
         source = source or compat.named(layers[0].outputs, "Image")
-    for name in {node.layer for node in layers}:
-        before["pass_z"].setdefault(name, scene.view_layers[name].use_pass_z)
-        scene.view_layers[name].use_pass_z = True
-        scene.view_layers[name].update_render_passes()
+    _give_passes(scene, {node.layer for node in layers}, before)
     avatar_layer = layer_node(tree, avatars)
     group = mark(tree.nodes.new("CompositorNodeGroup"))
-    group.node_tree, group.label, group.width = _merge_group(), GROUP, 180
+    group.node_tree, group.label, group.width = merge_group(), GROUP, 180
     tree.links.new(source, compat.named(group.inputs, "Scene"))
-    tree.links.new(_closest_depth(tree, layers), compat.named(group.inputs, "Scene Depth"))
+    for name in ("Depth", "Mist"):
+        if name in layers[0].outputs:
+            tree.links.new(_smallest(tree, layers, name), compat.named(group.inputs, f"Scene {name}"))
     tree.links.new(compat.named(avatar_layer.outputs, "Image"), compat.named(group.inputs, "Avatars"))
     tree.links.new(compat.named(avatar_layer.outputs, "Depth"), compat.named(group.inputs, "Avatars Depth"))
     tree.links.new(compat.named(group.outputs, "Image"), output)
     _arrange(output.node, group, avatar_layer)
     scene.avatar.before = json.dumps(before)
+
+
+def _merges(node: Any) -> bool:
+    return node.bl_idname == "CompositorNodeGroup" and node.node_tree is not None and "Scene Depth" in node.inputs
 
 
 def _is_layer(node: Any, scene: bpy.types.Scene) -> bool:
@@ -177,72 +180,32 @@ def layer_node(tree: Any, scene: bpy.types.Scene) -> Any:
     return node
 
 
-def _closest_depth(tree: Any, layers: list[Any]) -> Any:
-    """The smallest depth among the view layers that make the picture."""
-    closest = compat.named(layers[0].outputs, "Depth")
+def _give_passes(scene: bpy.types.Scene, names: set[str], before: dict[str, Any]) -> None:
+    """Switches on what the merge needs of the named view layers; the mist is made to reach over any set, where the
+    artist does not use it."""
+    layers = [scene.view_layers[name] for name in names]
+    mist = scene.world.mist_settings if scene.world is not None and scene.world.library is None else None
+    if mist is not None and "mist" not in before and not any(layer.use_pass_mist for layer in scene.view_layers):
+        before["mist"] = {key: getattr(mist, key) for key in _MIST}
+        for key, value in _MIST.items():
+            setattr(mist, key, value)
+    for layer in layers:
+        before["passes"].setdefault(layer.name, {key: getattr(layer, key) for key in _PASSES})
+        for key in _PASSES:
+            setattr(layer, key, True)
+        layer.update_render_passes()
+
+
+def _smallest(tree: Any, layers: list[Any], name: str) -> Any:
+    """The smallest depth, or mist, among the view layers that make the picture."""
+    closest = compat.named(layers[0].outputs, name)
     for node in layers[1:]:
         smaller = mark(compat.math_node(tree, "MINIMUM"))
         smaller.location = (node.location.x + 260, node.location.y - 200)
         tree.links.new(closest, smaller.inputs[0])
-        tree.links.new(compat.named(node.outputs, "Depth"), smaller.inputs[1])
+        tree.links.new(compat.named(node.outputs, name), smaller.inputs[1])
         closest = smaller.outputs[0]
     return closest
-
-
-def _merge_group() -> Any:
-    """The group that merges two pictures by depth; one for all scenes of the file."""
-    for known in bpy.data.node_groups:
-        if known.get(_MARK):
-            return known
-    group = bpy.data.node_groups.new(GROUP, "CompositorNodeTree")
-    group[_MARK] = True
-    for name, kind in (
-        ("Scene", "NodeSocketColor"),
-        ("Scene Depth", "NodeSocketFloat"),
-        ("Avatars", "NodeSocketColor"),
-        ("Avatars Depth", "NodeSocketFloat"),
-        ("Background From", "NodeSocketFloat"),
-    ):
-        group.interface.new_socket(name, in_out="INPUT", socket_type=kind)
-    for name, kind in (("Image", "Color"), ("Depth", "Float"), ("Mask", "Float")):
-        group.interface.new_socket(name, in_out="OUTPUT", socket_type=f"NodeSocket{kind}")
-    inputs, outputs = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
-    given = {socket.name: socket for socket in inputs.outputs if socket.name}
-    result = {socket.name: socket for socket in outputs.inputs if socket.name}
-
-    def calculate(operation: str, first: Any, second: Any, place: tuple[float, float]) -> Any:
-        node = compat.math_node(group, operation)
-        node.location = place
-        for socket, value in zip(node.inputs, (first, second)):
-            if isinstance(value, float):
-                socket.default_value = value
-            else:
-                group.links.new(value, socket)
-        return node.outputs[0]
-
-    def over(background: Any, foreground: Any, place: tuple[float, float]) -> Any:
-        made = compat.over_node(group)
-        made.node.location = place
-        group.links.new(background, made.background)
-        group.links.new(foreground, made.foreground)
-        return made.result
-
-    # Where the scene is background its depth becomes that of nothing.
-    nothing = calculate("GREATER_THAN", given["Scene Depth"], given["Background From"], (200, -100))
-    pushed = calculate("MULTIPLY", nothing, _NONE, (380, -100))
-    depth = calculate("ADD", given["Scene Depth"], pushed, (560, -100))
-    mask = calculate("LESS_THAN", given["Avatars Depth"], depth, (740, -100))
-    behind = over(given["Avatars"], given["Scene"], (740, 320))
-    before = over(given["Scene"], given["Avatars"], (740, 120))
-    mixed = compat.mix_node(group)
-    mixed.node.location, outputs.location = (960, 120), (1180, 0)
-    group.links.new(mask, mixed.mask)
-    group.links.new(behind, mixed.back)
-    group.links.new(before, mixed.front)
-    group.links.new(mixed.result, result["Image"])
-    group.links.new(calculate("MINIMUM", given["Avatars Depth"], depth, (960, -240)), result["Depth"])
-    group.links.new(mask, result["Mask"])
-    return group
 
 
 def _take_out(tree: Any, before: dict[str, Any]) -> None:
@@ -258,7 +221,7 @@ def _take_out(tree: Any, before: dict[str, Any]) -> None:
 
 def _restore_link(tree: Any, before: dict[str, Any]) -> None:
     """Connects the output to what it showed before, or to what feeds our group today."""
-    group = next((node for node in our_nodes(tree) if node.bl_idname == "CompositorNodeGroup"), None)
+    group = next((node for node in our_nodes(tree) if _merges(node)), None)
     output = compat.output_socket(tree)
     if group is None or output is None:
         return
@@ -266,7 +229,7 @@ def _restore_link(tree: Any, before: dict[str, Any]) -> None:
     targets = [link.to_socket for link in shown.links]
     feed = compat.named(group.inputs, "Scene")
     source = feed.links[0].from_socket if feed.is_linked and before.get("compositor", True) else None
-    if source is None or source.node.get(_MARK):
+    if source is None or source.node.get(MARK):
         source = _remembered(tree, before.get("link"))
     for target in targets:
         if source is not None:
@@ -294,12 +257,12 @@ def _upstream(socket: Any) -> Iterator[Any]:
 
 def our_nodes(tree: Any) -> list[Any]:
     """The nodes of a compositor that `set_up` and baked.py made."""
-    return [node for node in tree.nodes if node.get(_MARK)] if tree is not None else []
+    return [node for node in tree.nodes if node.get(MARK)] if tree is not None else []
 
 
 def mark(node: Any) -> Any:
     """Makes a node one of ours."""
-    node[_MARK] = True
+    node[MARK] = True
     return node
 
 

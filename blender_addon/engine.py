@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The render engine AVATAR: all avatars of a scene as passes Combined, Depth, Normal and Mask.<actor>.
+"""The render engine AVATAR: all avatars of a scene as passes Combined, Depth, Normal, Mask <actor> and Cryptomatte.
 
 It is made for a second scene beside the set's (see compositor.py): size, border and camera are the owner's. A
 frame that cannot be rendered is an error of the render, so that `blender -b file -a` stops with exit code 1.
@@ -15,7 +15,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import blur, compat, failures, session, shot
+from . import blur, compat, cryptomatte, failures, session, shot
 from .blur import Sample
 from .client import WorkerError
 from .coordinates import Region, camera_controls, render_region
@@ -44,6 +44,8 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             self.register_pass(scene, renderlayer, name, channels, letters, kind)
         for name in mask_names(scene).values():
             self.register_pass(scene, renderlayer, name, 1, "X", "VALUE")
+        for name in _cryptomatte_passes(renderlayer):
+            self.register_pass(scene, renderlayer, name, 4, "RGBA", "COLOR")
 
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
         try:
@@ -70,17 +72,19 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
         jobs, picture = self._picture(scene, owner, depsgraph, region)
         empty = np.zeros((region.height, region.width), np.float32)
         seen = dict(zip(jobs, picture.masks))
-        names = mask_names(scene)
-        self._deliver(
-            depsgraph.view_layer.name,
-            region,
-            {
-                "Combined": _to_working_space(picture.rgba),
-                "Depth": picture.depth,
-                "Normal": picture.normal,
-                **{name: seen.get(actor, empty) for actor, name in names.items()},
-            },
-        )
+        masks = {actor: seen.get(actor, empty) for actor in mask_names(scene)}
+        planes = {
+            "Combined": _to_working_space(picture.rgba),
+            "Depth": picture.depth,
+            "Normal": picture.normal,
+            **{name: masks[actor] for actor, name in mask_names(scene).items()},
+        }
+        layer = depsgraph.view_layer
+        if layer.use_pass_cryptomatte_object and masks:
+            planes |= cryptomatte.passes(list(masks), list(masks.values()), layer.pass_cryptomatte_depth)
+            for field, value in cryptomatte.metadata(layer.name, list(masks)).items():
+                self.get_result().stamp_data_add_field(field, value)
+        self._deliver(layer.name, region, planes)
 
     def _picture(
         self, scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, region: Region
@@ -132,17 +136,16 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
 
     def _deliver(self, layer: str, region: Region, planes: dict[str, np.ndarray]) -> None:
         """Hands the planes to Blender; rows are turned around here and nowhere else."""
-        for name, channels, letters, _ in _PASSES[1:]:
-            self.add_pass(name, channels, letters, layer=layer)
-        for name in planes:
-            if name.startswith("Mask."):
-                self.add_pass(name, 1, "X", layer=layer)
+        letters = {name: letters for name, _, letters, _ in _PASSES}
+        for name, plane in planes.items():
+            channels = plane.shape[2] if plane.ndim == 3 else 1
+            if name != "Combined":  # is there already
+                self.add_pass(name, channels, letters.get(name, "X" if channels == 1 else "RGBA"), layer=layer)
         result = self.begin_result(0, 0, region.width, region.height, layer=layer)
         for target in result.layers[0].passes:
-            plane = planes.get(target.name)
-            if plane is None:
+            if target.name not in planes:
                 continue
-            values = np.ascontiguousarray(plane[::-1], np.float32).ravel()
+            values = np.ascontiguousarray(planes[target.name][::-1], np.float32).ravel()
             if values.size != len(target.rect) * target.channels:
                 self.end_result(result, cancel=True)
                 raise SceneError(
@@ -189,6 +192,10 @@ def _camera(scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types
             " Compositing in the sidebar of the 3D view."
         )
     return camera
+
+
+def _cryptomatte_passes(layer: bpy.types.ViewLayer) -> list[str]:
+    return cryptomatte.pass_names(layer.pass_cryptomatte_depth) if layer.use_pass_cryptomatte_object else []
 
 
 def _to_working_space(rgba: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import baked, compositor, library
+from . import baked, colours, compositor, library, overscan
 from .errors import SceneError
 from .operators import AVATAR_OT_attach_head, is_stand_in
 from .people import AVATAR_OT_sample_person, codes
@@ -177,9 +177,31 @@ class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
             row = layout.row(align=True)
             row.label(text=f"{picture.frame_duration} baked frames", icon="RENDERLAYERS")
             row.operator("avatar.render_again")
+        _draw_colours(layout, scene)
+        _draw_overscan(layout, scene)
         row = layout.row(align=True)
         row.operator("avatar.setup_compositing", text="Refresh", icon="FILE_REFRESH")
         row.operator("avatar.remove_compositing", text="Remove", icon="X")
+
+
+def _draw_colours(layout: Any, scene: bpy.types.Scene) -> None:
+    view, of_set = scene.view_settings.view_transform, colours.view_of_set(scene)
+    if not of_set and view == colours.STANDARD:
+        return
+    text = f"{view} changes the captured colours" if not of_set else f"{of_set} for the set, not for avatars"
+    column = layout.column(align=True)
+    column.label(text=text, icon="COLOR" if of_set else "ERROR")
+    column.operator("avatar.keep_colours", depress=bool(of_set))
+
+
+def _draw_overscan(layout: Any, scene: bpy.types.Scene) -> None:
+    if overscan.is_wide(scene):
+        width, height = overscan.frame_size(scene)
+        layout.label(text=f"Frame: {width} x {height}, in the middle", icon="FULLSCREEN_EXIT")
+    late = overscan.left_out(scene)
+    if late:
+        layout.label(text=f"Overscan again for {', '.join(late)}", icon="ERROR")
+    layout.operator("avatar.overscan", icon="FULLSCREEN_ENTER")
 
 
 _PANELS = (

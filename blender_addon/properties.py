@@ -41,7 +41,7 @@ class AvatarSettings(bpy.types.PropertyGroup):
         type=bpy.types.Image,
         override=_OVERRIDE,
     )
-    actor_name: bpy.props.StringProperty(name="Name", description="Names the mask: Mask.<name>", override=_OVERRIDE)
+    actor_name: bpy.props.StringProperty(name="Name", description="Names the mask: Mask <name>", override=_OVERRIDE)
     quality: bpy.props.EnumProperty(
         name="Quality",
         description="How much time a frame may take",
@@ -97,6 +97,8 @@ class AvatarSceneSettings(bpy.types.PropertyGroup):
         name="Owner", description="The scene whose avatars are rendered here", type=bpy.types.Scene
     )
     before: bpy.props.StringProperty(options={"HIDDEN"})  # JSON, see compositor.py
+    view: bpy.props.StringProperty(options={"HIDDEN"})  # JSON, see colours.py
+    frame: bpy.props.IntVectorProperty(size=2, options={"HIDDEN"})  # pixels, see overscan.py; zeros: all is frame
     live: bpy.props.BoolProperty(options={"HIDDEN"})  # see viewport.py
     blur_samples: bpy.props.IntProperty(
         name="Blur Samples",
@@ -130,10 +132,10 @@ def mask_names(scene: bpy.types.Scene) -> dict[str, str]:
     for actor in actor_objects(scene):
         label = (actor.avatar.actor_name or actor.name).replace(".", "_")
         label = label.encode()[:_LABEL_LENGTH].decode(errors="ignore")
-        number, name = 1, f"Mask.{label}"
+        number, name = 1, f"Mask {label}"
         while name in names.values():
             number += 1
-            name = f"Mask.{label}_{number}"
+            name = f"Mask {label}_{number}"
         names[actor.name] = name
     return names
 

@@ -160,7 +160,7 @@ def test_passes_are_what_avatar_core_renders(studio: Studio, shot: Path, actor: 
     for layer in ("ViewLayer", "Second 1"):
         np.testing.assert_array_equal(pixels(planes, f"{layer}.Combined"), person.rgba)
         np.testing.assert_array_equal(planes[f"{layer}.Depth.Z"], person.depth)
-        np.testing.assert_array_equal(planes[f"{layer}.Mask.tiny.X"], person.mask)
+        np.testing.assert_array_equal(planes[f"{layer}.Mask tiny.X"], person.mask)
         for axis, plane in zip("XYZ", (x, -z, y)):  # y up to z up
             np.testing.assert_array_equal(planes[f"{layer}.Normal.{axis}"], plane)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 import sys
 import tempfile
-import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import bpy
 import mathutils
 import numpy as np
+import running
 import shot
 from values import SIZE
 
@@ -23,16 +22,7 @@ ADDON = "bl_ext.user_default.neural_avatars"
 
 
 def main(arguments: list[str]) -> int:
-    actor = arguments[0]
-    cases = {name.removeprefix("case_"): work for name, work in globals().items() if name.startswith("case_")}
-    for name, work in cases.items():
-        error = ""
-        try:
-            work(actor)
-        except Exception:
-            error = traceback.format_exc()
-        print("CASE " + json.dumps({"case": name, "error": error}), flush=True)
-    return 0
+    return running.run(globals(), arguments[0])
 
 
 def case_camera_agrees_with_blender(actor: str) -> None:
@@ -572,7 +562,8 @@ def _picture_of(scene: bpy.types.Scene) -> dict[str, Any]:
         "scenes": bpy.data.scenes.keys(),
         "groups": bpy.data.node_groups.keys(),
         "on": compat.compositor_tree(scene) is not None,
-        "passes": {layer.name: layer.use_pass_z for layer in scene.view_layers},
+        "passes": {layer.name: (layer.use_pass_z, layer.use_pass_mist) for layer in scene.view_layers},
+        "mist": [getattr(scene.world.mist_settings, key) for key in ("start", "depth", "falloff")],
         "nodes": sorted((node.bl_idname, node.name) for node in tree.nodes) if tree else [],
         "links": sorted(
             (link.from_node.name, link.from_socket.identifier, link.to_node.name, link.to_socket.identifier)

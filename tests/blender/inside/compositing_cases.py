@@ -1,0 +1,135 @@
+"""What artists do with the avatars' passes in Blender's compositor. Argument: the actor file."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import bpy
+import edges
+import numpy as np
+import running
+import shot
+from pictures import ADDON, still
+
+
+def main(arguments: list[str]) -> int:
+    return running.run(globals(), arguments[0])
+
+
+def two_avatars(actor: str) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
+    """The scene, and two avatars that overlap in its picture."""
+    shot.build(actor, {**shot.DEFAULTS, "bare": True})
+    assert bpy.ops.avatar.load_actor(filepath=actor) == {"FINISHED"}
+    scene = bpy.context.scene
+    scene.timeline_markers.clear()
+    scene.camera = bpy.data.objects["A"]
+    second = bpy.context.object
+    second.location, second.avatar.quality = (0.25, 0.5, 0.1), "draft"
+    assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}  # Refresh
+    return scene, import_module(f"{ADDON}.properties").actor_objects(scene)
+
+
+def add_matte(scene: bpy.types.Scene, names: str) -> Any:
+    """Blender's Cryptomatte node over the avatars, with these objects picked."""
+    tree = import_module(f"{ADDON}.compat").compositor_tree(scene)
+    node = tree.nodes.new("CompositorNodeCryptomatteV2")
+    node.source, node.scene = "RENDER", scene.avatar.avatars
+    node.layer_name, node.matte_id = f"{scene.avatar.avatars.view_layers[0].name}.CryptoObject", names
+    return node
+
+
+def case_cryptomatte_is_picked_by_name(actor: str) -> None:
+    """Blender's own node finds each of two overlapping avatars, and both together."""
+    scene, avatars = two_avatars(actor)
+    layer = import_module(f"{ADDON}.compositor").avatar_layer(scene)
+    names = import_module(f"{ADDON}.properties").mask_names(scene)
+    masks = [still(scene, layer.outputs[names[avatar.name]])[..., 0] for avatar in avatars]
+    assert min((mask > 0.5).sum() for mask in masks) > 50 and ((masks[0] > 0) & (masks[1] > 0)).any()
+    for avatar, mask in zip(avatars, masks):
+        matte = add_matte(scene, avatar.name).outputs["Matte"]
+        np.testing.assert_allclose(still(scene, matte)[..., 0], mask, atol=1e-6)
+    both = add_matte(scene, ", ".join(avatar.name for avatar in avatars)).outputs["Matte"]
+    np.testing.assert_allclose(still(scene, both)[..., 0], masks[0] + masks[1], atol=1e-6)
+
+
+def case_baked_pictures_have_the_same_passes(actor: str) -> None:
+    """Masks, Cryptomatte and the merged picture are the same from files, and live again afterwards."""
+    scene, avatars = two_avatars(actor)
+    baked, compositor = import_module(f"{ADDON}.baked"), import_module(f"{ADDON}.compositor")
+    mask = import_module(f"{ADDON}.properties").mask_names(scene)[avatars[1].name]
+    matte = add_matte(scene, avatars[1].name)
+
+    def shown() -> list[np.ndarray]:
+        source = baked.source(scene) or compositor.avatar_layer(scene)
+        return [still(scene, socket) for socket in (None, source.outputs[mask], matte.outputs["Matte"])]
+
+    live = shown()
+    assert (live[1][..., 0] > 0.5).sum() > 50
+    with tempfile.TemporaryDirectory() as folder:
+        pattern = str(Path(folder) / "avatars_####")
+        assert import_module(f"{ADDON}.cli").run(["bake", "--frames", "1", "--output", pattern]) == 0
+        assert bpy.ops.avatar.use_baked(filepath=str(baked.first(pattern))) == {"FINISHED"}
+        assert matte.source == "IMAGE"
+        for before, now in zip(live, shown()):
+            np.testing.assert_allclose(now, before, atol=1e-6)
+    assert bpy.ops.avatar.render_again() == {"FINISHED"}
+    for before, now in zip(live, shown()):
+        np.testing.assert_allclose(now, before, atol=1e-6)
+
+
+def case_edges_in_front_of_an_avatar_have_no_fringe(actor: str) -> None:
+    """Dark bars before an avatar before a bright sky, against Cycles rendering all of it at once."""
+    made, truth, compared, edge = edges.render(actor)
+    assert edge.sum() > 200
+    fringe, left = (np.abs(picture - truth)[edge].mean() for picture in (compared, made))
+    assert fringe > 0.05 and left < 0.15 * fringe, (fringe, left)
+    assert np.quantile(np.abs(made - truth)[~edge], 0.9995) < 0.02
+    made, truth, _, _ = edges.render(actor, transparent=True)
+    assert np.quantile(np.abs(made - truth), 0.9995) < 0.02
+
+
+def case_captured_colours_stay_beside_agx(actor: str) -> None:
+    """What the screen shows of an avatar is its picture, and of the set what AgX makes of it."""
+    scene, layer = edges.stage(actor)
+    scene.display_settings.display_device = "sRGB"
+    random = np.random.default_rng(5)
+    captured = random.uniform(0, 1, (*layer.rgba.shape[:2], 3))  # any colour of a display
+    light = np.where(captured <= 0.04045, captured / 12.92, ((captured + 0.055) / 1.055) ** 2.4)
+    alpha = layer.rgba[..., 3:]
+    layer = replace(layer, rgba=np.concatenate([light * alpha, alpha], -1).astype(np.float32))
+    inside = erode(layer.rgba[..., 3] == 1)
+    scene.view_settings.exposure = 0.5
+    for view in ("AgX", "Filmic"):
+        scene.view_settings.view_transform = view
+        with edges.avatars_are(layer):
+            usual = still(scene, display=True)
+            assert bpy.ops.avatar.keep_colours() == {"FINISHED"}
+            kept = still(scene, display=True)
+            assert scene.view_settings.view_transform == "Standard"
+            assert bpy.ops.avatar.keep_colours() == {"FINISHED"}
+        assert (scene.view_settings.view_transform, scene.view_settings.exposure) == (view, 0.5)
+        seen = inside & (still(scene, merge_mask(scene))[..., 0] == 1)
+        assert seen.sum() > 500
+        assert np.abs(kept - usual)[seen, :3].max() > 20 / 255
+        assert np.abs(kept[seen, :3] - captured[seen]).max() < 3 / 255
+        away = erode(layer.rgba[..., 3] == 0)
+        assert np.abs(kept - usual)[away].max() < 2 / 255
+
+
+def erode(mask: np.ndarray) -> np.ndarray:
+    """True where all of the 5 x 5 pixels around are."""
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 2, mode="edge"), (5, 5))
+    return around.all((-1, -2))
+
+
+def merge_mask(scene: bpy.types.Scene) -> Any:
+    return import_module(f"{ADDON}.compositor").merge_node(scene).outputs["Mask"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
