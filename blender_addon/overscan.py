@@ -70,9 +70,8 @@ def _check(data: bpy.types.Camera) -> None:
     for key in (*_SENSOR, *_SHIFT) if animated is not None else ():
         keyed = animated.action is not None and compat.curves(data, key)
         if keyed or any(driver.data_path == key for driver in animated.drivers):
-            raise SceneError(
-                f"Camera '{data.name}' has keys or a driver on {key.replace('_', ' ')}: remove them first."
-            )
+            what = key.replace("_", " ")
+            raise SceneError(f"Camera '{data.name}' has keys or a driver on its {what}: remove them first.")
 
 
 def _fitted(render: bpy.types.RenderSettings, data: bpy.types.Camera, size: tuple[int, int]) -> float:

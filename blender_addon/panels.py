@@ -177,31 +177,11 @@ class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
             row = layout.row(align=True)
             row.label(text=f"{picture.frame_duration} baked frames", icon="RENDERLAYERS")
             row.operator("avatar.render_again")
-        _draw_colours(layout, scene)
-        _draw_overscan(layout, scene)
+        _draw_colours(layout, context, scene)
+        _draw_overscan(layout, context, scene)
         row = layout.row(align=True)
         row.operator("avatar.setup_compositing", text="Refresh", icon="FILE_REFRESH")
         row.operator("avatar.remove_compositing", text="Remove", icon="X")
-
-
-def _draw_colours(layout: Any, scene: bpy.types.Scene) -> None:
-    view, of_set = scene.view_settings.view_transform, colours.view_of_set(scene)
-    if not of_set and view == colours.STANDARD:
-        return
-    text = f"{view} changes the captured colours" if not of_set else f"{of_set} for the set, not for avatars"
-    column = layout.column(align=True)
-    column.label(text=text, icon="COLOR" if of_set else "ERROR")
-    column.operator("avatar.keep_colours", depress=bool(of_set))
-
-
-def _draw_overscan(layout: Any, scene: bpy.types.Scene) -> None:
-    if overscan.is_wide(scene):
-        width, height = overscan.frame_size(scene)
-        layout.label(text=f"Frame: {width} x {height}, in the middle", icon="FULLSCREEN_EXIT")
-    late = overscan.left_out(scene)
-    if late:
-        layout.label(text=f"Overscan again for {', '.join(late)}", icon="ERROR")
-    layout.operator("avatar.overscan", icon="FULLSCREEN_ENTER")
 
 
 _PANELS = (
@@ -242,3 +222,25 @@ def _sliders(context: bpy.types.Context) -> list[bpy.types.ShapeKey]:
     mesh = body_mesh(actor) if actor is not None else None
     keys = mesh.data.shape_keys if mesh is not None and mesh.type == "MESH" else None
     return [block for block in keys.key_blocks if block != keys.reference_key] if keys is not None else []
+
+
+def _draw_colours(layout: Any, context: bpy.types.Context, scene: bpy.types.Scene) -> None:
+    view, of_set = scene.view_settings.view_transform, colours.view_of_set(scene)
+    if of_set:
+        layout.label(text=f"{of_set} for the set alone", icon="COLOR")
+    elif view != colours.STANDARD:
+        draw_text(layout, context, f"{view} changes the captured colours of avatars", "ERROR")
+    else:
+        return
+    layout.operator("avatar.keep_colours", depress=bool(of_set))
+
+
+def _draw_overscan(layout: Any, context: bpy.types.Context, scene: bpy.types.Scene) -> None:
+    late = overscan.left_out(scene)
+    if late:
+        draw_text(layout, context, f"Without overscan yet: {', '.join(late)}. Press Overscan again", "ERROR")
+    row = layout.row(align=True)
+    if overscan.is_wide(scene):
+        width, height = overscan.frame_size(scene)
+        row.label(text=f"Frame {width} x {height}", icon="FULLSCREEN_EXIT")
+    row.operator("avatar.overscan", icon="FULLSCREEN_ENTER")

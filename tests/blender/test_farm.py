@@ -70,7 +70,7 @@ def test_the_tasks_make_the_shot(studio: Studio) -> None:
         done = studio.avatar(blend, *line[3:], worker=worker)
         assert done.returncode == 0, done.stdout + done.stderr
     again = studio.avatar(blend, *command_line(tasks[1], [])[3:], worker="/nowhere/python")
-    assert again.returncode == 0 and "0 frames rendered, 2 were there" in again.stdout
+    assert again.returncode == 0 and "0 frames rendered" in again.stdout and "2 were there" in again.stdout
     assert sorted(path.name for path in baked.iterdir()) == ["shot_0001.exr", "shot_0002.exr"]
     done = studio.animate(blend, "farm_live_")
     assert done.returncode == 0, done.stdout + done.stderr
