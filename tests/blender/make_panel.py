@@ -1,10 +1,11 @@
-"""Photographs Blender's window with the extension at work: docs/images/panel.png and docs/images/viewport.png.
+"""Photographs Blender's window with the extension at work: panel.png, viewport.png and library.png in docs/images.
 
 python tests/blender/make_panel.py /path/to/blender ACTOR [FOLDER]
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
@@ -33,6 +34,11 @@ def main(program: str, actor: str, output: str = str(blenders.ROOT / "docs" / "i
                 time.sleep(2)
                 window.photograph(Path(output) / f"{name}.png")
                 (folder / f"{name}.taken").touch()
+        with windows.window(studio, "drop_window") as window:
+            places = json.loads(window.wait_for("ready"))
+            window.drag(places["start"], places["end"])
+            window.wait_for("dropped")
+            window.photograph(Path(output) / "library.png")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,10 @@ def scenario(actor: str) -> Iterator[float]:
         bpy.data.objects.remove(bpy.data.objects["Cube"])
         bpy.ops.mesh.primitive_cube_add(size=0.5, location=(0.75, -0.2, -1.0))
         bpy.ops.mesh.primitive_plane_add(size=8, location=(0, 0, -1.25))
-        robin = Path(actor).with_name("robin.actor")
+        robin = Path(actor).parent / "actors" / "robin.actor"
+        robin.parent.mkdir(exist_ok=True)
         robin.write_bytes(Path(actor).read_bytes())
+        bpy.ops.avatar.add_folder(directory=str(robin.parent))
         bpy.ops.wm.save_as_mainfile(filepath=str(robin.with_name("shot.blend")))
         bpy.ops.avatar.load_actor(filepath=str(robin))
         rig = bpy.context.object
