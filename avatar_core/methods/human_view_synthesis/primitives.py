@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .skeleton import Skeleton
 
 _FINEST = 3.0  # pixels
+_WIDER, _LONGER = 4.0, 1.7
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,15 @@ class Gaussians:
     widths: Tensor
 
     def seen_by(self, plane: Tensor) -> Gaussians:
-        """The same, none thinner than what rays [H, W, 2] are sure to meet: a Gaussian shows in a quarter of its width,
-        and thinner ones come and go between the pixels of a small latent image."""
+        """The same, as full as the limbs, for rays [H, W, 2].
+
+        A Gaussian shows in a quarter of its width and in three fifths of its length: dots in the middle of limbs,
+        which a decoder has to learn to grow into a body with hands and feet. So they are made that much larger, and
+        none is thinner than what the rays are sure to meet.
+        """
         pixel = (plane[0, 1] - plane[0, 0]).norm() * self.centres[:, 2].nan_to_num().clamp(min=0)
-        return replace(self, widths=torch.maximum(self.widths, _FINEST * pixel.to(self.widths)))
+        widths = torch.maximum(_WIDER * self.widths, _FINEST * pixel.to(self.widths))
+        return Gaussians(self.centres, _LONGER * self.axes, widths)
 
 
 class Primitives(nn.Module):

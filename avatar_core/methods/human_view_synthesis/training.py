@@ -25,9 +25,11 @@ from .lessons import Views
 from .losses import (
     ABSOLUTE,
     APPEARANCE,
+    COVERED,
     FOOLING,
     MATCHING,
     PERCEPTUAL,
+    covered_error,
     fooling,
     gradient_penalty,
     matching,
@@ -83,7 +85,7 @@ class Student(nn.Module):
         made, _ = self.generator.draw(poses, appearance, second.planes(self.config.latent))
         seen, truth = over(made, background), over(target, background)
         found = {
-            "absolute": ABSOLUTE * (seen - truth).abs().mean(),
+            "absolute": self._colour_error(made, target),
             "appearance": APPEARANCE * appearance.square().mean(),
             "colour": (seen.detach().clamp(0, 1) - truth).square().mean(),
             **extra,
@@ -95,6 +97,12 @@ class Student(nn.Module):
         if self.discriminator is not None:
             found |= self._adversarial_losses(self.discriminator, seen, truth)
         return found
+
+    def _colour_error(self, made: Tensor, target: Tensor) -> Tensor:
+        """Published for pictures on one colour; of people alone where alpha is learnt."""
+        if made.shape[1] == 4:
+            return COVERED * covered_error(made, target)
+        return ABSOLUTE * (made - over(target, self.background.expand(len(target), 3))).abs().mean()
 
     def appearance_of(self, pictures: Tensor) -> Tensor:
         """[B, P, A] of pictures [B, 4, S, S], by the mean of the weights."""
@@ -138,10 +146,10 @@ class Student(nn.Module):
         }
         if self.stage == "views":
             trained["p2p"] = self.generator.p2p
-        momentum = 0.9 if self.stage == "views" else 0.0  # published is 0; without an adversary momentum learns sooner
-        settings = {"weight_decay": 0.01, "betas": (momentum, 0.99)}
+        alone = self.stage == "views"  # published: no momentum and the largest of past squares; so it learns sooner
+        settings = {"weight_decay": 0.01, "betas": (0.9 if alone else 0.0, 0.99)}
         groups = [
-            {"params": list(part.parameters()), "lr": _RATES[name], "amsgrad": True, **settings}
+            {"params": list(part.parameters()), "lr": _RATES[name], "amsgrad": not alone, **settings}
             for name, part in trained.items()
             if part is not None and list(part.parameters())
         ]
