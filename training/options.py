@@ -44,6 +44,9 @@ class TrainOptions:
     """folder of the run of another stage whose weights this one starts with"""
     recolour: float = 0.0
     """of people: how often their colours are changed, alike in both views, so that few people teach many appearances"""
+    learn_people: bool = False
+    """of people: whether each has an appearance of their own that is learnt and that the encoder learns to read; a few
+    people then look like themselves much sooner, and others less"""
     rate: float = 1.0
     """times the learning rates of the method; more than 1 suits runs that are much shorter than published ones"""
     final_rate: float = 0.03

@@ -163,6 +163,20 @@ def test_the_adversarial_stage_goes_on_from_there(stages: Path) -> None:
     assert not torch.equal(views["generator.r2i.out_block.0.c.weight"], last["generator.r2i.out_block.0.c.weight"])
 
 
+def test_the_encoder_learns_to_read_what_is_learnt_of_people(capture: PeopleCapture, tmp_path: Path) -> None:
+    """Two train, who differ from the start; what the encoder reads of them comes nearer to it."""
+    small = {**SMALL, "pose_width": 0}
+    trainer = PeopleTrainer(options(capture, tmp_path, "views", config=small, learn_people=True, rate=10.0, steps=24))
+    people = trainer.model.people
+    assert people is not None and people.shape == (2, len(HUMAN36M.limbs), small["features"])
+    assert float((people[0] - people[1]).abs().mean()) > 0.3
+    before = people.detach().clone()
+    readings = [trainer.train_step()["reading"] for _ in range(24)]
+    assert np.mean(readings[-4:]) < 0.8 * np.mean(readings[:4])
+    assert float((people - before).abs().max()) > 0.01
+    assert sorted(set(trainer.sampler.draw(0)[0][0].people.tolist())) == [0, 1]
+
+
 def test_a_run_that_was_stopped_goes_on_the_same(capture: PeopleCapture, stages: Path, tmp_path: Path) -> None:
     given = {"start": str(stages / "views"), "recolour": 0.5}
     straight = PeopleTrainer(options(capture, tmp_path / "a", "adversarial", **given))
@@ -191,6 +205,7 @@ def test_a_run_that_was_stopped_goes_on_the_same(capture: PeopleCapture, stages:
         ({"stage": "pose", "config": {"pose_width": 0}}, "'pose_width: 0' leaves out"),
         ({"config": {"encoder": False}}, "'encoder: false' leaves out"),
         ({"stage": "adversarial"}, "goes on from the stage 'views'"),
+        ({"recolour": 0.3, "learn_people": True}, "leave one of them out"),
         ({"start": "/nowhere"}, "/nowhere/checkpoint.pt is no checkpoint of another stage"),
         ({"perceptual": "/nowhere/vgg16.pth"}, "/nowhere/vgg16.pth cannot be read"),
     ],

@@ -47,20 +47,22 @@ class PairSampler:
         if not len(self.moments):
             raise AvatarError(f"{options.capture} has no training people, cameras or frames with a known root joint")
         self._reader, self._root, self._options = ViewReader(config.size, config.extent), root, options
+        self.people = sorted({recording.person for recording in self.moments.recordings})
 
     def draw(self, step: int, _: object = None) -> list[tuple[Views, Views]]:
         """One batch; the same seed and step give the same one."""
         rng = np.random.default_rng((self._options.seed, step))
         poses = self._options.stage == "pose"
-        first, second = [], []
+        first, second, people = [], [], []
         for _ in range(self._options.pictures):
             recording, frame, cameras = self.moments.draw(rng, 2)
+            people.append(self.people.index(recording.person))
             if poses:
                 first.append(pose_view(recording, cameras[0], frame))
             else:
                 first.append(self._reader.read(recording, cameras[0], frame))
                 second.append(self._reader.read(recording, cameras[1], frame))
-        one = Views.of(first, self._root)
+        one = replace(Views.of(first, self._root), people=torch.tensor(people))
         if poses:
             return [(one, one)]
         other = Views.of(second, self._root)
@@ -86,10 +88,11 @@ class PeopleTrainer(Trainer):
         self._check(config)
         distance = VggDistance(Path(options.perceptual)) if options.perceptual and options.stage != "pose" else None
         background = [value / 255 for value in self.people.background]
-        self.model = Student(config, options.stage, background, distance)
+        self.sampler = PairSampler(self.people, config, config.skeleton_of().root, options)
+        learnt = len(self.sampler.people) if options.learn_people and options.stage != "pose" else 0
+        self.model = Student(config, options.stage, background, distance, learnt)
         if options.start:
             self._take(Path(options.start) / "checkpoint.pt")
-        self.sampler = PairSampler(self.people, config, self.model.skeleton.root, options)
 
     def _check(self, config: Config) -> None:
         stage = self.options.stage
@@ -99,6 +102,8 @@ class PeopleTrainer(Trainer):
             raise ConfigError("the stage 'pose' trains the pose network, which 'pose_width: 0' leaves out")
         if stage != "pose" and not config.encoder:
             raise ConfigError(f"the stage '{stage}' needs the network that 'encoder: false' leaves out")
+        if self.options.learn_people and self.options.recolour:
+            raise ConfigError("'recolour' makes people whom 'learn_people' knows nothing of: leave one of them out")
         if stage == "adversarial" and not self.options.start:
             raise ConfigError("the stage 'adversarial' goes on from the stage 'views': name its folder as 'start'")
 

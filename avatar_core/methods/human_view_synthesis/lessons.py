@@ -19,6 +19,7 @@ class Views:
     """B views. pictures: [B, 4, S, S] float32, display sRGB with straight alpha, 0 to 1 (empty where only poses are
     learnt). points: [B, J, 2] pixels, sure: [B, J] bool, sizes: [B, 2]: of the whole picture. root: [B, 3] and joints:
     [B, J, 3] about it, metres in the cameras' axes; known: [B, J] bool. turn, shift: [B, 3, 3], [B, 3] world to camera.
+    people: [B] int64, which of the people that are learnt from, where that is known.
     """
 
     pictures: Tensor
@@ -31,6 +32,7 @@ class Views:
     turn: Tensor
     shift: Tensor
     cameras: tuple[Camera, ...]
+    people: Tensor | None = None
 
     @classmethod
     def of(cls, views: Sequence[View], root: int) -> Views:

@@ -9,6 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from .skeleton import Skeleton
 
 ABSOLUTE, PERCEPTUAL, APPEARANCE = 10.0, 10.0, 1e-3
+READING = 1.0  # of an appearance that is learnt for each person: mean square of what the encoder reads instead
 COVERED = 3.0  # of `covered_error`: about four times what a person's pixels count among all of a picture's
 FOOLING, MATCHING = 1.0, 10.0  # of the generator against the discriminator
 _PARTS = {"body": 1.0, "left_hand": 10.0, "right_hand": 10.0, "face": 5.0}

@@ -29,6 +29,7 @@ from .losses import (
     FOOLING,
     MATCHING,
     PERCEPTUAL,
+    READING,
     covered_error,
     fooling,
     gradient_penalty,
@@ -42,7 +43,8 @@ STAGES = ("pose", "views", "adversarial")
 _AVERAGE, _YOUNG = 0.999, 10.0  # of the weights; the average of few steps forgets faster
 _PENALTY_EVERY = 16  # steps
 _LARGEST = 1.0  # norm of a gradient
-_RATES = {"r2i": 2e-3, "i2a": 2e-4, "p2p": 5e-6, "primitives": 2e-3, "discriminator": 2e-3}
+_RATES = {"r2i": 2e-3, "i2a": 2e-4, "p2p": 5e-6, "primitives": 2e-3, "discriminator": 2e-3, "people": 1e-3}
+_DIFFERENT = 0.5  # deviation of the appearances that people start with
 _POSE_RATE = 1e-4
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -59,13 +61,16 @@ class Student(nn.Module):
     steps: Tensor
 
     def __init__(
-        self, config: Config, stage: str, background: Sequence[float], distance: Distance | None = None
+        self, config: Config, stage: str, background: Sequence[float], distance: Distance | None = None, people: int = 0
     ) -> None:
-        """distance: minimised too, where there is one."""
+        """distance: minimised too, where there is one. people: so many have an appearance each that is learnt, and the
+        encoder learns to read it: a new encoder gives everybody nearly the same, and no decoder can tell them apart."""
         super().__init__()
         self.config, self.stage, self.skeleton = config, stage, config.skeleton_of()
         self.generator = Generator(config)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        shape = people, len(self.generator.primitives), config.features
+        self.people = nn.Parameter(_DIFFERENT * torch.randn(shape)) if people else None
         self.discriminator = Discriminator() if stage == "adversarial" else None
         self.augmentation = AdaptiveAugmentation() if stage == "adversarial" else None
         self.register_buffer("background", torch.tensor(tuple(background)))
@@ -82,6 +87,9 @@ class Student(nn.Module):
         background = self._backgrounds(len(target))
         poses, extra = self._poses(first, second)
         appearance = self._appearance(self.generator, first.pictures)
+        if self.people is not None:
+            read, appearance = appearance, self.people[first.people]
+            extra["reading"] = READING * (read - appearance.detach()).square().mean()
         made, _ = self.generator.draw(poses, appearance, second.planes(self.config.latent))
         seen, truth = over(made, background), over(target, background)
         found = {
@@ -153,6 +161,8 @@ class Student(nn.Module):
             for name, part in trained.items()
             if part is not None and list(part.parameters())
         ]
+        if self.people is not None:
+            groups.append({"params": [self.people], "lr": _RATES["people"], **settings})
         if self.discriminator is not None:
             groups.append({"params": list(self.discriminator.parameters()), "lr": _RATES["discriminator"], **settings})
         return groups
