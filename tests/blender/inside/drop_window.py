@@ -1,7 +1,8 @@
 """The library in Blender's window, and an actor dragged from Blender's file browser into the 3D view.
 
 Argument: the actor file. Writes `ready` with the places (pixels from the screen's top left) from where to where to
-drag, and `dropped` with where the actor's feet are seen. `ready.taken` and `dropped.taken` are awaited.
+drag, `dropped` with where the actor's feet are seen, and, once a key has undone that, `undone` with the places of the
+actors that a click in the library loads.
 """
 
 from __future__ import annotations
@@ -64,7 +65,12 @@ def scenario(actor: str) -> Iterator[float]:
     seen = location_3d_to_region_2d(region, space.region_3d, feet)
     bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
     steps.tell("dropped", json.dumps({"seen": list(seen), "wanted": drop, "floor": feet.z}))
-    yield from until(lambda: Path("dropped.taken").exists())
+    yield from until(lambda: not avatars())
+    panel = next(region for region in area.regions if region.type == "UI")
+    with bpy.context.temp_override(window=window, area=area, region=panel):
+        bpy.ops.avatar.load_actor("INVOKE_DEFAULT", filepath=str(folder / "robin.actor"))  # as the library's button
+    steps.tell("undone", json.dumps({"clicked": [tuple(found.location) for found in avatars()]}))
+    yield 1.0
 
 
 def avatars() -> list[Any]:
