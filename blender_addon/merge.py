@@ -82,9 +82,10 @@ def _wire(wires: _Wires, given: dict[str, Any]) -> dict[str, Any]:
 
     around = wires.grown(closest, -2 * _REACH)  # beside an avatar its background is known, too
     clear = wires.math("LESS_THAN", around, wires.grown(depth, -_REACH))
-    colours = wires.filled(scene, clear)
-    alpha = wires.filled(wires.alpha(scene), clear)
-    behind = wires.with_alpha(colours, alpha)
+    alpha = wires.alpha(scene)
+    least = wires.grown(alpha, -_REACH)  # of an object and what is behind it, the latter has the smaller one
+    kept = wires.math("MULTIPLY", clear, wires.math("SUBTRACT", alpha, least))
+    behind = wires.with_alpha(wires.filled(scene, clear), wires.math("ADD", least, kept))
 
     result = wires.added("ADD", visible, wires.over(avatars, scene), wires.over(behind, avatars))
     result = wires.added("SUBTRACT", visible, result, wires.over(avatars, behind))
