@@ -84,12 +84,14 @@ def case_baked_pictures_have_the_same_passes(actor: str) -> None:
 
 def case_edges_in_front_of_an_avatar_have_no_fringe(actor: str) -> None:
     """Dark bars before an avatar before a bright sky, against Cycles rendering all of it at once."""
-    made, truth, compared, edge = edges.render(actor)
+    scene, layer = edges.stage(actor)
+    made, truth, compared, edge = edges.render(scene, layer)
     assert edge.sum() > 200
     fringe, left = (np.abs(picture - truth)[edge].mean() for picture in (compared, made))
     assert fringe > 0.05 and left < 0.15 * fringe, (fringe, left)
     assert np.quantile(np.abs(made - truth)[~edge], 0.9995) < 0.02
-    made, truth, _, _ = edges.render(actor, transparent=True)
+    scene.render.film_transparent = True
+    made, truth, _, _ = edges.render(scene, layer)
     assert np.quantile(np.abs(made - truth), 0.9995) < 0.02
 
 
@@ -102,7 +104,9 @@ def case_captured_colours_stay_beside_agx(actor: str) -> None:
     light = np.where(captured <= 0.04045, captured / 12.92, ((captured + 0.055) / 1.055) ** 2.4)
     alpha = layer.rgba[..., 3:]
     layer = replace(layer, rgba=np.concatenate([light * alpha, alpha], -1).astype(np.float32))
-    inside = erode(layer.rgba[..., 3] == 1)
+    inside, away = (erode(layer.rgba[..., 3] == value) for value in (1, 0))
+    with edges.avatars_are(layer):
+        unhidden = still(scene, import_module(f"{ADDON}.compositor").merge_node(scene).outputs["Mask"])[..., 0] == 1
     scene.view_settings.exposure = 0.5
     for view in ("AgX", "Filmic"):
         scene.view_settings.view_transform = view
@@ -113,11 +117,10 @@ def case_captured_colours_stay_beside_agx(actor: str) -> None:
             assert scene.view_settings.view_transform == "Standard"
             assert bpy.ops.avatar.keep_colours() == {"FINISHED"}
         assert (scene.view_settings.view_transform, scene.view_settings.exposure) == (view, 0.5)
-        seen = inside & (still(scene, merge_mask(scene))[..., 0] == 1)
+        seen = inside & unhidden
         assert seen.sum() > 500
         assert np.abs(kept - usual)[seen, :3].max() > 20 / 255
         assert np.abs(kept[seen, :3] - captured[seen]).max() < 3 / 255
-        away = erode(layer.rgba[..., 3] == 0)
         assert np.abs(kept - usual)[away].max() < 2 / 255
 
 
@@ -125,10 +128,6 @@ def erode(mask: np.ndarray) -> np.ndarray:
     """True where all of the 5 x 5 pixels around are."""
     around = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 2, mode="edge"), (5, 5))
     return around.all((-1, -2))
-
-
-def merge_mask(scene: bpy.types.Scene) -> Any:
-    return import_module(f"{ADDON}.compositor").merge_node(scene).outputs["Mask"]
 
 
 if __name__ == "__main__":

@@ -16,13 +16,12 @@ import shot
 from pictures import ADDON, still
 
 SIZE = (200, 240)
-SAMPLES = 64
+SAMPLES = 25
 
 
-def render(actor: str, transparent: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """[H, W, 4] as the merge makes it, as Cycles renders it, and by comparing depths alone; where those differ."""
-    scene, layer = stage(actor)
-    scene.render.film_transparent = transparent
+def render(scene: bpy.types.Scene, layer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The staged scene [H, W, 4] as the merge makes it, as Cycles does, and by comparing depths alone; where the last
+    two differ."""
     with avatars_are(layer):
         made = still(scene)
     source = import_module(f"{ADDON}.compositor").merge_node(scene).inputs

@@ -10,6 +10,6 @@ import numpy as np
 
 def main(arguments: list[str]) -> int:
     actor, folder = arguments
-    made, truth, compared, _ = edges.render(actor)
+    made, truth, compared, _ = edges.render(*edges.stage(actor))
     np.savez(os.path.join(folder, "edges.npz"), made=made, truth=truth, compared=compared)
     return 0
