@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import windows
 from blenders import ROOT, Studio
 
 from avatar_core.actor import Actor, describe
@@ -98,6 +99,20 @@ def test_cycles_renders_it_and_other_programs_open_it(made: tuple[dict[str, Any]
     for kind, found in report["files"].items():
         assert found["apart"] < CLOSE and found["bones"] == 24, (kind, found)
     assert report["files"]["glb"]["keys"] >= 12
+
+
+def test_eevee_shows_what_cycles_shows(studio: Studio, people: Actor) -> None:
+    """EEVEE needs a window: its pixels are those of Cycles, lit and coloured much alike."""
+    if studio.blender.module:
+        pytest.skip("the module bpy has no window, which EEVEE draws in")
+    if windows.missing():
+        pytest.skip(f"install {', '.join(windows.missing())}")
+    people.save(studio.folder / "people.actor")
+    with windows.window(studio, "eevee_window", str(studio.folder / "people.actor")) as window:
+        report = json.loads(window.wait_for("eevee"))
+    assert report["covered"]["eevee"] > 0.05 and report["overlap"] > 0.95
+    np.testing.assert_allclose(report["colour"]["eevee"], report["colour"]["cycles"], atol=0.08)
+    assert min(report["colour"]["eevee"]) > 0.05
 
 
 def test_wrong_requests_are_said(people: Actor, tiny_actor: Path) -> None:
