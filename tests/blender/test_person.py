@@ -78,19 +78,25 @@ def test_codes_are_sampled_and_keyed(people: Actor, made: tuple[dict[str, Any], 
     np.testing.assert_allclose(report["between"], 0.5, atol=0.01)  # eased in the middle of 20 frames
 
 
-def test_colours_are_those_of_the_actor(people: Actor, made: tuple[dict[str, Any], dict[str, np.ndarray]]) -> None:
+def test_colours_normals_and_folds_are_those_of_the_actor(
+    people: Actor, made: tuple[dict[str, Any], dict[str, np.ndarray]]
+) -> None:
     report, posed = made
     latents = {name: np.array(values, np.float32) for name, values in report["codes"].items()}
-    wanted = people.rigged(Controls(latents=latents), 1).colours
-    assert np.ptp(wanted) > 0.01
-    np.testing.assert_allclose(posed["colours"], wanted, atol=2e-3)
+    betas = np.zeros(10, np.float32)
+    betas[[0, 3]] = 1.5, -1.0
+    wanted = people.rigged(Controls(latents=latents, betas=betas), 1)
+    assert np.ptp(wanted.colours) > 0.01 and 1e-4 < np.abs(wanted.relief).max() <= 0.02
+    np.testing.assert_allclose(posed["colours"], wanted.colours, atol=2e-3)
+    np.testing.assert_allclose(posed["normals"], wanted.normals, atol=1e-3)
+    np.testing.assert_allclose(posed["relief"], wanted.relief, atol=1e-5)
 
 
 def test_shape_keys_follow_the_body(made: tuple[dict[str, Any], dict[str, np.ndarray]]) -> None:
     report, _ = made
     assert report["keys"] == ["Basis", *(f"beta_{i:02d}" for i in range(10)), "detail"]
     assert report["followed"] == pytest.approx([0.5, 0.5])
-    assert {"detail_normal", "Color"} <= set(report["attributes"]) and 1e-4 < report["relief"] <= 0.02
+    assert {"detail_normal", "Color"} <= set(report["attributes"])
 
 
 def test_cycles_renders_it_and_other_programs_open_it(made: tuple[dict[str, Any], dict[str, np.ndarray]]) -> None:

@@ -27,6 +27,7 @@ from avatar_core.frame import EMPTY_DEPTH
 from avatar_core.methods.gdna import checkpoint
 from avatar_core.methods.gdna.body import read_parameters
 from avatar_core.methods.gdna.field import Networks
+from avatar_core.methods.gdna.rigging import relief
 
 BODY = Path(__file__).parents[1] / "data" / "reference" / "smpl_synth.npz"
 PEOPLE = 3
@@ -183,3 +184,19 @@ def test_codes_of_a_wrong_size_are_said(
         assert main(["render", file, "--shot", str(shot), "--output", str(tmp_path / "frames")]) == 2
         error = capsys.readouterr().err
         assert words in error and len(error.splitlines()) == 1
+
+
+def test_relief_raises_folds_to_their_normals() -> None:
+    """A plane whose normals are those of waves 4 cm long and 2 mm high becomes those waves."""
+    x, z = np.meshgrid(np.arange(60) * 0.004, np.arange(40) * 0.004, indexing="ij")
+    plane = np.stack([x, np.zeros_like(x), z], -1).reshape(-1, 3)
+    number = np.arange(60 * 40).reshape(60, 40)
+    a, b, c, d = (part.ravel() for part in (number[:-1, :-1], number[1:, :-1], number[:-1, 1:], number[1:, 1:]))
+    faces = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
+    turns = 2 * np.pi / 0.04
+    waves, slope = 0.002 * np.sin(turns * plane[:, 0]), 0.002 * turns * np.cos(turns * plane[:, 0])
+    normals = np.stack([-slope, np.ones_like(slope), np.zeros_like(slope)], 1)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    lifted = relief(plane, faces, np.broadcast_to([0.0, 1.0, 0.0], plane.shape), normals)
+    assert not lifted[:, [0, 2]].any()
+    np.testing.assert_allclose(lifted[:, 1], waves, atol=8e-4)

@@ -44,7 +44,9 @@ def main(arguments: list[str]) -> int:
     raised = flat.copy()
     keys[0].data.foreach_get("co", flat)
     relief.data.foreach_get("co", raised)
-    report["relief"] = float(np.abs(raised - flat).max())
+    lifted = (raised - flat).reshape(-1, 3)
+    normals = flat.copy()
+    mesh.data.attributes["detail_normal"].data.foreach_get("vector", normals)
     report["picture"] = picture(folder)
     shape = rig.avatar.mesh.data.shape_keys.key_blocks
     for name in BETAS:
@@ -58,7 +60,8 @@ def main(arguments: list[str]) -> int:
     relief.value = 0.0
     colours = np.empty(len(mesh.data.vertices) * 4, np.float32)
     mesh.data.color_attributes["Color"].data.foreach_get("color_srgb", colours)
-    np.savez(folder / "posed.npz", colours=colours.reshape(-1, 4)[:, :3], **posed(rig, mesh))
+    shown = {"colours": colours.reshape(-1, 4)[:, :3], "normals": normals.reshape(-1, 3), "relief": lifted}
+    np.savez(folder / "posed.npz", **shown, **posed(rig, mesh))
     for name in BETAS:
         shape[name].value = 0.5
     bpy.context.view_layer.update()
