@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bone maps of characters, saved and applied."""
+"""Bone maps of characters: saved, applied, and told bone by bone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,23 @@ import bpy
 
 from . import bone_maps, session
 from .attempt import Attempt
+from .drive import PARTS, tell
+from .errors import SceneError
 from .properties import actor_file, avatar_of
+
+_AS_NAMED = "AS_NAMED"
+
+
+def _title(part: str) -> str:
+    """'Left Upper Arm' of upper_arm.L."""
+    name, _, side = part.partition(".")
+    return f"{ {'L': 'Left ', 'R': 'Right '}.get(side, '') }{name.replace('_', ' ').title()}"
+
+
+_PARTS = [
+    (_AS_NAMED, "What Its Name Says", "Forget what was said"),
+    *((part, _title(part), f"This bone starts the {_title(part).lower()}, and turns it") for part in PARTS),
+]
 
 
 class _OnCharacter:
@@ -59,5 +75,39 @@ class AVATAR_OT_apply_bone_map(_OnCharacter, Attempt, bpy.types.Operator):
         return bone_maps.described(avatar, schema)
 
 
-_OPERATORS = (AVATAR_OT_save_bone_map, AVATAR_OT_apply_bone_map)
+class AVATAR_OT_tell_bone(Attempt, bpy.types.Operator):
+    """Say which part of the body the active bone is, where its name does not; the side is the character's own"""
+
+    bl_idname = "avatar.tell_bone"
+    bl_label = "Active Bone Is"
+    bl_options = frozenset({"REGISTER", "UNDO"})
+
+    part: bpy.props.EnumProperty(name="Part", description="Of the body", items=_PARTS)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.active_pose_bone is None:
+            cls.poll_message_set("Choose a bone of your character in Pose Mode first")
+            return False
+        return True
+
+    def work(self, context: bpy.types.Context) -> str:
+        armature, bone = context.object, context.active_pose_bone.name
+        if armature.library is not None or armature.data.library is not None:
+            raise SceneError(f"'{armature.name}' is linked from another file: say there what its bones are.")
+        tell(armature, bone, "" if self.part == _AS_NAMED else self.part)
+        said = f"'{bone}' is what its name says" if self.part == _AS_NAMED else f"'{bone}' is the {_title(self.part)}"
+        avatar = avatar_of(armature)
+        if avatar != armature or not armature.avatar.joint_map:
+            return f"{said}. When all are told, press Drive Actor with This Armature."
+        path = actor_file(armature)
+        schema = session.current.actor(path).schema
+        try:
+            armature.avatar.joint_map = bone_maps.joint_map(armature, path, schema, None)
+        except SceneError as error:  # until the next bone is told the former map stays
+            return f"{said}. {error}"
+        return f"{said}. {bone_maps.described(armature, schema)}"
+
+
+_OPERATORS = (AVATAR_OT_save_bone_map, AVATAR_OT_apply_bone_map, AVATAR_OT_tell_bone)
 register, unregister = bpy.utils.register_classes_factory(_OPERATORS)

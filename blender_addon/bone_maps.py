@@ -15,7 +15,7 @@ from typing import Any
 import bpy
 
 from . import retarget, session
-from .drive import guessed_map, read_map
+from .drive import guessed_map, read_map, told_bones
 from .errors import SceneError
 
 _BY_NAMES = "BY_NAMES"
@@ -108,9 +108,12 @@ def _listed_maps(operator: object, context: object) -> list[tuple[str, str, str]
 
 def _places(armature: bpy.types.Object, points: list[str], saved: Saved | None) -> dict[str, Any]:
     if saved is None:
-        places = guessed_map([bone.name for bone in armature.pose.bones], points)
+        places = guessed_map(told_bones(armature), points)
         if len(places) < 2:
-            raise SceneError(f"No bone of '{armature.name}' is named like an arm, a leg or a head: name them so.")
+            raise SceneError(
+                f"No bone of '{armature.name}' is named like an arm, a leg or a head: say in Pose Mode which they are"
+                " (tab Avatar, Active Bone Is), and choose again."
+            )
         return places
     return read_map(json.dumps({j: p for j, p in _part(saved, "points").items() if j in points}), armature)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Any armature to the places that drive an actor: which bones give which joint, told by their names.
 
-Names of Rigify, Mixamo, Unreal, VRM and SMPL are known. A map is JSON, {joint: [[bone, place, weight], …]}: a mean of
-places on bones, 0 the head and 1 the tail; artists may change it. Joints that it leaves out stay unknown, and limbs
-that need them are not drawn.
+Names of Rigify, Mixamo, Unreal, VRM and SMPL are known; of other bones the artist says what they are, which is kept on
+them. A map is JSON, {joint: [[bone, place, weight], …]}: a mean of places on bones, 0 the head and 1 the tail; artists
+may change it. Joints that it leaves out stay unknown, and limbs that need them are not drawn.
 """
 
 from __future__ import annotations
@@ -49,14 +49,18 @@ _LEFT_RIGHT = re.compile(
     re.IGNORECASE,
 )  # LeftArm, l_arm, lArm, arm.L, arm_l.001
 _SHOWN = 6
+_PART = "avatar_part"  # custom property of a bone: what the artist says that it is, upper_arm.L
+
+PARTS = tuple(
+    f"{part}{side}" for part in _SEGMENTS for side in (("",) if part in ("neck", "head") else (".L", ".R"))
+)  # of the body, which bones can be said to be
 
 Points = list[tuple[str, float, float]]  # bone, place on it, weight
 JointMap = dict[str, Points]
 
 
-def guessed_map(bones: Iterable[str], joints: Sequence[str]) -> JointMap:
-    """Of the joints that bones with these names can give."""
-    found = by_name(bones)
+def guessed_map(found: dict[tuple[str, str], str], joints: Sequence[str]) -> JointMap:
+    """Of the joints that these bones, see `by_name`, can give."""
     places = _limbs(found) | _middle(found, "Sternum" in joints) | _fingers(found)
     return {joint: places[joint] for joint in joints if joint in places}
 
@@ -67,6 +71,25 @@ def by_name(bones: Iterable[str]) -> dict[tuple[str, str], str]:
     for name in sorted(bones, key=lambda name: (not name.upper().startswith("DEF-"), len(name))):
         found.setdefault(_side_and_base(name), name)
     return found
+
+
+def told_bones(armature: bpy.types.Object) -> dict[tuple[str, str], str]:
+    """As `by_name`; what the artist says of a bone counts more than its name."""
+    said: dict[tuple[str, str], str] = {}
+    for bone in armature.data.bones:
+        part, _, side = str(bone.get(_PART, "")).partition(".")
+        if part in _SEGMENTS and side in ("", "L", "R"):
+            said[side, _SEGMENTS[part][0]] = bone.name
+    return by_name(bone.name for bone in armature.data.bones if bone.name not in said.values()) | said
+
+
+def tell(armature: bpy.types.Object, name: str, part: str) -> None:
+    """Says that the bone `name`, and no other, is a part (one of PARTS); empty: what its name says."""
+    for bone in armature.data.bones:
+        if _PART in bone and (bone.name == name or bone[_PART] == part):
+            del bone[_PART]
+    if part:
+        armature.data.bones[name][_PART] = part
 
 
 def read_map(text: str, armature: bpy.types.Object) -> JointMap:

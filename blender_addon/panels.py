@@ -42,6 +42,8 @@ class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
         row.operator("avatar.load_actor", icon="IMPORT")
         if context.object is not None and context.object.type == "ARMATURE":
             layout.operator("avatar.drive_armature", icon="ARMATURE_DATA")
+        if context.active_pose_bone is not None:
+            layout.operator_menu_enum("avatar.tell_bone", "part", icon="BONE_DATA")
         if AVATAR_OT_attach_head.poll(context):
             layout.operator("avatar.attach_head", icon="LINKED")
         actor = avatar_of(context.object)

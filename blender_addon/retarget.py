@@ -18,7 +18,7 @@ import bpy
 import numpy as np
 
 from .coordinates import rigid, world_from_blender
-from .drive import by_name, finger_bones, segment
+from .drive import finger_bones, segment, told_bones
 from .errors import SceneError
 
 _SIDES = (("L", "left"), ("R", "right"))
@@ -85,7 +85,10 @@ def find(
     needed = [joint for joint in ("left_hip", "right_hip", "left_knee", "left_ankle", "head") if joint not in bones]
     if needed or "pelvis" not in bones:
         lacking = (needed or ["pelvis"])[0].replace("_", " ")
-        raise SceneError(f"No bone of '{armature.name}' is named like a {lacking}: name it so, and choose again.")
+        raise SceneError(
+            f"No bone of '{armature.name}' is named like a {lacking}: say in Pose Mode which it is (tab Avatar, Active"
+            " Bone Is), and choose again."
+        )
     heads = {joint: np.array(armature.data.bones[bone].head_local, np.float64) for joint, bone in bones.items()}
     body = dict(zip(joints, rest.astype(np.float64)))
     axes = _axes(heads)
@@ -133,7 +136,7 @@ def joint_rotations(armature: bpy.types.Object, found: Retarget) -> tuple[np.nda
 
 def guessed_bones(armature: bpy.types.Object, joints: Sequence[str]) -> dict[str, str]:
     """Bones by the joints that they pose: limbs by their names, the trunk as the bones between hips and head."""
-    found = by_name(armature.pose.bones.keys())
+    found = told_bones(armature)
     bones: dict[str, str] = {}
     for side, word in _SIDES:
         for joint, part in _LIMBS.items():

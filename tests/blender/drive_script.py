@@ -62,17 +62,17 @@ def armature(maker: str) -> bpy.types.Object:
 report: dict[str, object] = {}
 schema = session.current.actor(Path(actor)).schema
 report["elbows"] = [
-    drive.guessed_map(bones, schema["points"])["LElbow"][0][0]
+    drive.guessed_map(drive.by_name(bones), schema["points"])["LElbow"][0][0]
     for bones in (["lowerarm_l", "upperarm_l"], ["J_Bip_L_UpperArm", "J_Bip_L_LowerArm"], names("mixamo"))
 ]
-report["found"] = {maker: sorted(drive.guessed_map(names(maker), schema["points"])) for maker in NAMES}
+report["found"] = {maker: sorted(drive.guessed_map(drive.by_name(names(maker)), schema["points"])) for maker in NAMES}
 fingers = [f"f_{name}.0{k}.L" for name in ("index", "pinky") for k in (1, 2, 3)] + [
     f"RightHandThumb{k}" for k in (1, 2, 3)
 ]
 report["fingers"] = {
     joint: entry[0][:2]
     for joint, entry in drive.guessed_map(
-        fingers,
+        drive.by_name(fingers),
         [
             "LIndex1Knuckles",
             "LIndex4FingerTip",

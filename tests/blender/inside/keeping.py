@@ -24,6 +24,7 @@ NOTHING_IN_THE_BLEND = {
 }
 FIND_NOTHING_TO_DO = {"fit_bones", "apply_bone_map"}
 KEPT = {"drive_armature", "pack_actor", "setup_compositing"}  # others undo what these did
+SIDES = ("left", "right")
 SHOULDER, ANGLE = "left_shoulder", 0.7
 
 
@@ -304,6 +305,41 @@ def case_bone_map_is_saved_for_other_characters(actor: Path) -> None:
     folder = part("bone_maps")._folder(create=True)
     (folder / "bad.json").write_text("[1]")
     assert "is damaged" in failure(lambda: bpy.ops.avatar.apply_bone_map(bone_map="bad"))
+
+
+def case_bones_are_told_where_their_names_say_nothing(actor: Path) -> None:
+    """The parts of a body, one by one; the rest follows from where they are."""
+    rig = load(actor)
+    rig.avatar.actor_path = ""  # a plain character now
+    assert bpy.ops.avatar.drive_armature(filepath=str(actor)) == {"FINISHED"}
+    by_name = json.loads(rig.avatar.joint_map)["bones"]
+    rig.avatar.actor_path = rig.avatar.joint_map = ""
+    for index, bone in enumerate(rig.data.bones):
+        bone["was"], bone.name = bone.name, f"B{index}"
+    assert "say in Pose Mode which it is" in failure(lambda: bpy.ops.avatar.drive_armature(filepath=str(actor)))
+    bpy.ops.object.mode_set(mode="POSE")
+    limbs = ("collar", "shoulder", "elbow", "wrist", "hip", "knee", "ankle", "foot")
+    parts = ("collar", "upper_arm", "forearm", "hand", "thigh", "shin", "foot", "toes")
+    wanted = {f"{word}_{limb}": f"{part}.{word[0].upper()}" for word in SIDES for limb, part in zip(limbs, parts)}
+    wanted |= {"neck": "neck", "head": "head"}
+    for bone in rig.data.bones:
+        if bone["was"] in wanted:
+            rig.data.bones.active = bone
+            assert bpy.ops.avatar.tell_bone(part=wanted[bone["was"]]) == {"FINISHED"}
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert bpy.ops.avatar.drive_armature(filepath=str(actor)) == {"FINISHED"}
+    told = json.loads(rig.avatar.joint_map)["bones"]
+    found = {joint: rig.data.bones[bone]["was"] for joint, bone in told.items()}
+    more = {f"{side}_foot": f"{side}_foot" for side in SIDES}  # SMPL calls the toes so: names alone mislead
+    assert found == by_name | more, found.items() ^ by_name.items()
+    bpy.ops.object.mode_set(mode="POSE")
+    rig.data.bones.active = rig.data.bones[told["head"]]
+    before = rig.avatar.joint_map
+    assert bpy.ops.avatar.tell_bone(part="neck") == {"FINISHED"}, "no head: the former map stays"
+    assert rig.avatar.joint_map == before
+    assert bpy.ops.avatar.tell_bone(part="head") == {"FINISHED"}
+    after = json.loads(rig.avatar.joint_map)["bones"]
+    assert after["head"] == told["head"] and len(after) >= len(told) - 1, "the neck is told to be nothing now"
 
 
 def case_library_shows_actors_with_their_pictures(actor: Path) -> None:
