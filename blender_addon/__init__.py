@@ -32,7 +32,7 @@ from . import (
 
 _MODULES = (
     *(properties, migration, relative_paths, preferences, operators, bone_map_operators, storage_operators, library),
-    *(motion_operators, people, compositing_operators, worker_operators, install_operators, panels, renderer_panels),
+    *(motion_operators, people, compositing_operators, worker_operators, install_operators, renderer_panels, panels),
     *(engine, failures, cli, session, viewport),  # the viewport's threads end before the worker
 )
 

@@ -22,7 +22,7 @@ class AVATAR_OT_setup_compositing(Attempt, bpy.types.Operator):
         if not compositor.is_set_up(scene):
             colours.release(scene)  # a copied scene, whose nodes are made anew
         avatars = compositor.set_up(scene)
-        return f"{len(actor_objects(avatars))} avatars render in '{avatars.name}' and are merged by depth."
+        return f"{len(actor_objects(avatars))} avatars render in '{avatars.name}' and are merged by depth: press F12."
 
 
 class AVATAR_OT_remove_compositing(bpy.types.Operator):

@@ -26,8 +26,7 @@ class _AvatarPanel:
 
 
 class AVATAR_PT_first_step(_AvatarPanel, bpy.types.Panel):
-    bl_label = "First Step"
-    bl_order = -1  # above the others, until it is done
+    bl_label = "First Step"  # registered before the other panels, it is above them until it is done
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

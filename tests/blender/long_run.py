@@ -28,6 +28,7 @@ import build_addon
 
 SEED = 7
 LATEST = 0.3  # seconds into a frame at which a worker is killed
+PATIENCE = 4 * 3600  # seconds for a Blender
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 def main(program: str, frames: str = "1000", kills: str = "10") -> None:
-    with tempfile.TemporaryDirectory() as temporary:
+    blenders.TIMEOUT = PATIENCE
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         found = blenders.probe(program, folder)
         if isinstance(found, str):
