@@ -25,7 +25,7 @@ from .live import Live, Shown, View
 from .pose import read_controls
 from .properties import actor_file, actor_objects, body_mesh
 
-_TICK = 0.03  # seconds between two looks for a new picture
+_TICK = 0.01  # seconds between two looks for a new picture
 _PATIENCE = 0.4  # seconds that the picture of an earlier pose stays
 _STANDING_IN = "BOUNDS"  # how Blender draws a body while its avatar is live
 _views: dict[int, _Space] = {}

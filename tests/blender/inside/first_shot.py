@@ -19,6 +19,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])
 import steps
 
 WAIT = 1200  # times 0.1 s, for a photograph or a picture
+SCROLLED = 500  # pixels of the sidebar
 FINE = 0.5  # the share of a side's pixels that is fine enough for a photograph
 FRAME = 10  # of the walk, that is shown
 
@@ -39,6 +40,9 @@ def scenario(actor: str) -> Iterator[float]:
     here: Any = {"window": window, "area": area, "region": region}
     with bpy.context.temp_override(**here):
         bpy.ops.avatar.check_worker()  # as the button does in the end
+        shelf = importlib.import_module(f"{steps.EXTENSION}.library")
+        (shelf.own_folder() / "robin.actor").write_bytes(robin.read_bytes())  # who comes with the renderer
+        shelf.shelf.look()
         bpy.data.objects.remove(bpy.data.objects["Cube"])
         bpy.ops.wm.save_as_mainfile(filepath=str(robin.with_name("first_shot.blend")))
         bpy.ops.avatar.load_actor(filepath=str(robin))
@@ -57,6 +61,7 @@ def scenario(actor: str) -> Iterator[float]:
     with bpy.context.temp_override(**here):
         bpy.ops.avatar.live()
     space.overlay.show_bones = False
+    scroll(window, area)
     viewport = importlib.import_module(f"{steps.EXTENSION}.viewport")
     for _ in range(WAIT):
         found = viewport.shown(space)
@@ -73,6 +78,13 @@ def scenario(actor: str) -> Iterator[float]:
     shoot(scene, robin.with_name("rendered.png"))
     bpy.ops.render.render(write_still=True)
     steps.tell("rendered")
+
+
+def scroll(window: Any, area: Any) -> None:
+    """The sidebar to its lower panels."""
+    sidebar = next(region for region in area.regions if region.type == "UI")
+    with bpy.context.temp_override(window=window, area=area, region=sidebar):
+        bpy.ops.view2d.scroll_down(deltay=SCROLLED)
 
 
 def look(space: Any, at: tuple[float, float, float], distance: float) -> None:
