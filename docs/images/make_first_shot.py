@@ -29,7 +29,7 @@ ACTOR = ROOT / "blend_templates" / "actors" / "robin.actor"
 def main(program: str, actor: str = str(ACTOR), output: str = str(ROOT / "docs" / "images")) -> None:
     if windows.missing():
         raise SystemExit(f"error: install {', '.join(windows.missing())} first")
-    windows.WIDTH, windows.HEIGHT = 1200, 900
+    windows.WIDTH, windows.HEIGHT = 1200, 1000
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         found = blenders.probe(program, folder)

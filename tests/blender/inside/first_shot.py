@@ -19,7 +19,7 @@ sys.path.insert(0, __file__.rpartition("/")[0])
 import steps
 
 WAIT = 1200  # times 0.1 s, for a photograph or a picture
-SCROLLED = 500  # pixels of the sidebar
+SCROLLED = 8  # turns of the mouse wheel, in the sidebar
 FINE = 0.5  # the share of a side's pixels that is fine enough for a photograph
 FRAME = 10  # of the walk, that is shown
 
@@ -42,7 +42,10 @@ def scenario(actor: str) -> Iterator[float]:
         bpy.ops.avatar.check_worker()  # as the button does in the end
         shelf = importlib.import_module(f"{steps.EXTENSION}.library")
         (shelf.own_folder() / "robin.actor").write_bytes(robin.read_bytes())  # who comes with the renderer
+    while not shelf.shelf.found:
         shelf.shelf.look()
+        yield 0.2
+    with bpy.context.temp_override(**here):
         bpy.data.objects.remove(bpy.data.objects["Cube"])
         bpy.ops.wm.save_as_mainfile(filepath=str(robin.with_name("first_shot.blend")))
         bpy.ops.avatar.load_actor(filepath=str(robin))
@@ -74,6 +77,7 @@ def scenario(actor: str) -> Iterator[float]:
         bpy.ops.avatar.live()
         bpy.ops.avatar.setup_compositing()
     space.overlay.show_bones = True
+    scroll(window, area)
     yield from photographed("compositing")
     shoot(scene, robin.with_name("rendered.png"))
     bpy.ops.render.render(write_still=True)
@@ -84,7 +88,8 @@ def scroll(window: Any, area: Any) -> None:
     """The sidebar to its lower panels."""
     sidebar = next(region for region in area.regions if region.type == "UI")
     with bpy.context.temp_override(window=window, area=area, region=sidebar):
-        bpy.ops.view2d.scroll_down(deltay=SCROLLED)
+        for _ in range(SCROLLED):
+            bpy.ops.view2d.scroll_down()
 
 
 def look(space: Any, at: tuple[float, float, float], distance: float) -> None:
