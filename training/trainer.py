@@ -31,7 +31,7 @@ from .perceptual import SMALLEST, PerceptualLoss
 from .refinement import RATE, PoseRefinement
 from .sampling import Perceptual, RaySampler
 
-_PREVIEW_HEIGHT = 256
+_PREVIEW_HEIGHT = 256  # at most; and no higher than captured pictures
 _WARM_STEPS, _WARM_SHARE = 100, 0.05  # the learning rate has risen after so many steps, or that share of the run
 
 
@@ -233,7 +233,7 @@ class Trainer:
         camera = self.capture.cameras[self.sampler.cameras[0]].camera
         frame = actor.render(
             capture.frames[self.sampler.frames[0]].controls,
-            camera.scaled(_PREVIEW_HEIGHT / camera.height),
+            camera.scaled(min(1.0, _PREVIEW_HEIGHT / camera.height)),
             "final",
         )
         from avatar_core.frame import to_png8

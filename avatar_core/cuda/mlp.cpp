@@ -12,7 +12,7 @@ static const int LANES = 4, TILE = 8;
 #else
 static const int LANES = 4, TILE = 6;
 #endif
-static const int POINTS = 64, WIDEST = 320;
+static const int POINTS = 32, WIDEST = 320;  // with more points, wide layers fall out of the nearest cache
 typedef float Vector __attribute__((vector_size(4 * LANES)));
 typedef i32 Integers __attribute__((vector_size(4 * LANES)));
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from avatar_core.cli import main
 from avatar_core.data.multiface import Identity, Moment, MultifaceError, read_krt
+from avatar_core.data.multiface_capture import MultifaceCapture
 from avatar_core.methods.npva.importer import read_positions, upright
 
 SIDE, SIZE = 12, (20, 30)  # vertices a side of the mesh; width and height of pictures
@@ -150,6 +152,68 @@ def test_empty_masks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.parent.mkdir(parents=True)
     np.save(path, np.zeros((SIZE[1], SIZE[0]), bool))
     assert "is empty: camera '400002'" in message(lambda: identity.mask(identity.moments[0], "400002"))
+
+
+def _lacks_a_camera(folder: Path) -> None:
+    (folder / "KRT").write_text(KRT.format(name="400001", x=0))
+
+
+def _changes_topology(folder: Path) -> None:
+    path = folder / "tracked_mesh" / "E1" / "000003.bin"
+    path.write_bytes(path.read_bytes()[:-12])
+
+
+def _strays(folder: Path) -> None:
+    path = folder / "tracked_mesh" / "E2" / "000006.bin"
+    vertices = np.fromfile(path, "<f4")
+    vertices[4] = np.inf
+    vertices.tofile(path)
+
+
+def _names_a_missing_frame(folder: Path) -> None:
+    edit(folder / "frame_list.txt", 3, "E3 000001")
+
+
+def _names_no_frame(folder: Path) -> None:
+    (folder / "frame_list.txt").write_text("\n\n")
+
+
+def _has_no_texture_coordinates(folder: Path) -> None:
+    path = folder / "tracked_mesh" / "E1" / "000000.obj"
+    path.write_text(re.sub(r"(\d+)/\d+", r"\1", path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_lacks_a_camera, "KRT has no camera '400002'"),
+        (_changes_topology, "000003.bin has 1716 bytes, not those of 144 vertices"),
+        (_strays, "000006.bin, vertex 1: the vertex"),
+        (_names_a_missing_frame, "frame_list.txt, frame 3 (E3 000001)"),
+        (_names_no_frame, "frame_list.txt names no frame"),
+        (_has_no_texture_coordinates, "000000.obj has no texture coordinates"),
+    ],
+)
+def test_preparation_refuses(
+    folder: Path, damage: Callable[[Path], None], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one sentence, and leaves no mean of some frames behind."""
+    damage(folder)
+    assert main(["prepare-head", str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert words in told and "Traceback" not in told
+    assert not (folder / "gendir" / "posMean.npy").exists()
+
+
+def test_what_is_held_out_must_be_there(folder: Path) -> None:
+    (folder / "test_cameras.txt").write_text("400009\n")
+    assert "test_cameras.txt: there is no camera '400009'" in message(lambda: MultifaceCapture.open(folder))
+    (folder / "test_cameras.txt").unlink()
+    listed = folder / "mine.txt"
+    listed.write_text("E1 000003\nE9 000000\n")
+    assert "mine.txt, frame 2: " in message(lambda: MultifaceCapture.open(folder, listed))
+    listed.unlink()
+    assert "mine.txt is missing" in message(lambda: MultifaceCapture.open(folder, listed))
 
 
 def test_depth_maps_are_not_trusted(folder: Path) -> None:

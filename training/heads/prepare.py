@@ -92,11 +92,11 @@ def _rasterise(identity: Identity, moment: Moment, camera: str, vertices: np.nda
             f"{identity.folder / 'KRT'}: camera '{camera}' sees nothing of the head in {moment}, so that its "
             "mask would be empty; correct it, or take its pictures out"
         )
-    for path in (depth_path, mask_path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     if not depth_path.is_file():
+        depth_path.parent.mkdir(parents=True, exist_ok=True)
         write_depth(depth_path, np.where(mask, found.depth.numpy() / 1000, 0))
-    _save(mask_path, mask)
+    if not mask_path.is_file():
+        _save(mask_path, mask)
 
 
 def _save(path: Path, values: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
@@ -15,9 +16,9 @@ from avatar_core.actor import QUALITIES, Actor
 from avatar_core.cuda.raster import rasterise
 from avatar_core.data.multiface_capture import MultifaceCapture
 from avatar_core.errors import AvatarError
-from avatar_core.frame import Frame, write_image
+from avatar_core.frame import write_image
 from avatar_core.methods.npva import Model
-from avatar_core.methods.npva.importer import frame_latent
+from avatar_core.methods.npva.importer import frame_latent, frame_positions
 from avatar_core.methods.npva.space import placed_view
 from avatar_core.quality import quality_named
 from avatar_core.render.tiles import Watch
@@ -25,6 +26,7 @@ from avatar_core.video import VideoWriter, picture_of
 
 _LINE, _MESH = 0.12, np.array([40.0, 220.0, 190.0])  # half a line's width in a triangle, and its colour
 _SHADE = 0.5  # of the mesh over the picture
+DRIVERS = "encoder", "mesh", "expressions"  # a frame's texture and mesh, as published; its mesh alone; coefficients
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,6 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="of its identity, prepared")
     parser.add_argument("--frames", type=Path, help="list of frames, a line 'SEQUENCE FRAME' each (default: held out)")
     parser.add_argument("--camera", help="by name (default: the first)")
+    parser.add_argument(
+        "--by", choices=DRIVERS, help="what drives it (default: encoder where the actor has one, else expressions)"
+    )
     parser.add_argument("--quality", choices=QUALITIES, default="preview")
     parser.add_argument("--fps", type=int, default=30, help="of the video (default 30)")
     parser.add_argument("--output", type=Path, required=True, help="an .mp4 file, or a folder of pictures")
@@ -52,7 +57,7 @@ def run(arguments: Namespace) -> int:
     with ExitStack() as stack:
         video: VideoWriter | None = None
         for frame in tqdm(frames, unit="frame"):
-            picture = panels(actor.model, capture, camera, frame, arguments.quality)
+            picture = panels(actor.model, capture, camera, frame, arguments.quality, arguments.by)
             if not film:
                 moment = capture.source.moments[frame]
                 write_image(arguments.output / f"{moment.sequence}_{moment.frame}.png", picture)
@@ -65,26 +70,32 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def panels(model: Model, capture: MultifaceCapture, camera: int, frame: int, quality: str) -> np.ndarray:
-    """[H, 3 W, 3] uint8: the captured picture within its mask, the actor's, and the latter below the tracked mesh.
-    With an encoder, the frame's texture and mesh drive the actor as published, else its coefficients do. Raises
-    AvatarError."""
+def panels(
+    model: Model, capture: MultifaceCapture, camera: int, frame: int, quality: str, by: str | None = None
+) -> np.ndarray:
+    """[H, 3 W, 3] uint8: the captured picture within its mask, the actor's, and the latter below the tracked mesh. by:
+    one of DRIVERS. Raises AvatarError."""
     view, controls = capture.cameras[camera].camera, capture.frames[frame].controls
-    moment = capture.source.moments[frame]
-    drawn: Frame
-    if model.encoder is not None:
-        with torch.inference_mode():
-            latent = frame_latent(model, capture.folder, moment.sequence, moment.frame)
-        drawn = model.picture(latent, np.asarray(controls.head), view, quality_named(quality), Watch())
-    elif model.schema.expressions == capture.names:
-        drawn = model.render(controls, view, quality_named(quality))
-    else:
-        raise AvatarError(f"{capture.folder} has other coefficients than the actor, which has no encoder")
+    with torch.inference_mode():
+        latent = _latent(model, capture, frame, by or ("encoder" if model.encoder is not None else "expressions"))
+    drawn = model.picture(latent, np.asarray(controls.head), view, quality_named(quality), Watch())
     picture = picture_of(drawn, "color", (0.0, 1.0))
     image = capture.image(camera, frame).astype(np.float32)
     alpha = image[..., 3:] / 255
     captured = np.round(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
     return np.concatenate([captured, picture, _overlaid(capture, camera, frame, picture)], 1)
+
+
+def _latent(model: Model, capture: MultifaceCapture, frame: int, by: str) -> Tensor:
+    """[1, 4, 8, 8], of a recorded frame."""
+    moment = capture.source.moments[frame]
+    if by == "encoder":
+        return frame_latent(model, capture.folder, moment.sequence, moment.frame)
+    if by == "mesh":
+        return model.follow(frame_positions(capture.folder, moment.sequence, moment.frame))
+    if model.schema.expressions != capture.names:
+        raise AvatarError(f"{capture.folder} has other coefficients than the actor: drive it '--by mesh' or 'encoder'")
+    return model.driver(torch.as_tensor(capture.frames[frame].controls.expression))
 
 
 def _overlaid(capture: MultifaceCapture, camera: int, frame: int, picture: np.ndarray) -> np.ndarray:

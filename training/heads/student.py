@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from avatar_core.data.multiface_capture import MultifaceCapture
 from avatar_core.methods.npva import Config, Model
-from avatar_core.methods.npva.importer import frame_latent, read_positions
+from avatar_core.methods.npva.importer import frame_latent, frame_positions, read_positions
 from avatar_core.methods.npva.phases import CELLS, ErrorMaps
 from avatar_core.methods.npva.training import Lesson, learn
 
 from ..processes import Processes
 
 _RATE = 1e-3
+_SETTLED = 0.5  # share of a run after which means and variances stay: what is rendered is what is trained
 _SPREAD = 0.1  # of the first latents, around one of spread 1: alike, for their statistics are averaged
 
 
@@ -55,6 +56,10 @@ class Student(nn.Module):
             nn.init.normal_(self.model.driver.weight, std=_SPREAD)
 
     def losses(self, batches: Sequence[Attempt], progress: float) -> dict[str, Tensor]:
+        if progress > _SETTLED:
+            for part in self.model.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
         total: dict[str, Tensor] = {}
         for one in batches:
             found = learn(self.model, one.lesson, torch.as_tensor(one.pixels), one.patch)
@@ -84,15 +89,22 @@ class Student(nn.Module):
 
     def finished(self, capture: MultifaceCapture) -> tuple[Model, MultifaceCapture]:
         """With an encoder, coefficients lead to the latents of frames: of the training ones where there are
-        coefficients, else of all, whose meshes and textures drive the published head."""
-        model = self.model.eval()
-        if model.encoder is not None:
-            named = (capture.folder / "expressions.txt").is_file()
-            chosen = [k for k, frame in enumerate(capture.frames) if frame.split == "train" or not named]
-            moments = [capture.source.moments[k] for k in chosen]
-            with torch.no_grad():
-                latents = [frame_latent(model, capture.folder, one.sequence, one.frame) for one in moments]
-                model.driver.fit(_coefficients(capture, chosen), torch.cat(latents), 1e-3 if named else 1e-9)
+        coefficients, else of all, whose meshes and textures drive the published head. With a map for tracked meshes,
+        these lead to the same latents."""
+        model, folder = self.model.eval(), capture.folder
+        if model.encoder is None and model.mesh is None:
+            return model, capture
+        named = (folder / "expressions.txt").is_file()
+        chosen = [k for k, frame in enumerate(capture.frames) if frame.split == "train" or not named]
+        moments, values = [capture.source.moments[k] for k in chosen], _coefficients(capture, chosen)
+        with torch.no_grad():
+            if model.encoder is None:
+                latents = torch.cat([model.driver(one) for one in values])
+            else:
+                latents = torch.cat([frame_latent(model, folder, one.sequence, one.frame) for one in moments])
+                model.driver.fit(values, latents, 1e-3 if named else 1e-9)
+            if model.mesh is not None:
+                model.fit_mesh((frame_positions(folder, one.sequence, one.frame) for one in moments), latents)
         return model, capture
 
 

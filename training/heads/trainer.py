@@ -12,10 +12,9 @@ from avatar_core.config import ConfigError, read_options
 from avatar_core.data.multiface_capture import MultifaceCapture
 from avatar_core.errors import AvatarError
 from avatar_core.methods.npva import Config
-from avatar_core.methods.npva.importer import read_map, read_texture, upright
+from avatar_core.methods.npva.importer import frame_positions, read_texture
 from avatar_core.methods.npva.phases import error_pixels, grid_pixels, patch_pixels
 from avatar_core.methods.npva.space import placed_view
-from avatar_core.methods.npva.surface import SIDE
 from avatar_core.methods.npva.training import Lesson
 
 from ..options import TrainOptions
@@ -68,14 +67,13 @@ class LessonSampler:
         source, moment, controls = capture.source, capture.source.moments[frame], capture.frames[frame].controls
         view, _ = placed_view(capture.cameras[camera].camera, np.asarray(controls.head), torch.device("cpu"))
         image = torch.as_tensor(capture.image(camera, frame)).float() / 255
-        stored = read_map(source.map_path(moment), (SIDE, SIDE, 3))
         texture = None
         if self._student.model.encoder is not None:
             texture = read_texture(source.texture_path(moment))
         return Lesson(
             view=view,
             photo=image[..., :3] * image[..., 3:],
-            positions=upright(torch.as_tensor(stored).permute(2, 0, 1)),
+            positions=frame_positions(capture.folder, moment.sequence, moment.frame),
             expression=torch.as_tensor(controls.expression),
             texture=texture,
             depth=torch.as_tensor(capture.depth(camera, frame)),

@@ -31,7 +31,7 @@ _DISTANCE, _FOCAL = 0.44, 1.35  # metres, and picture widths
 _TURN = np.array([9.0, 26.0, 5.0])  # degrees: largest pitch, yaw and roll of the camera about the head
 _BUMP = (5, 14)  # frames that an expression rises and falls in
 _AT_ONCE = 3.5  # expressions, on average
-_HEAD, _NECK, _TORSO, _NOTHING = (0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255)
+PARSED_HEAD, _NECK, _TORSO, _NOTHING = (0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255)
 _SKY = (0.35, 1.0)  # light from below and from above
 _JPEG = 97
 _PAIRS = ("eyeBlink", "eyeSquint", "eyeLookDown", "eyeLookUp", "eyeWide")  # whose sides move together
@@ -92,7 +92,7 @@ class HeadStudio:
         linear = torch.as_tensor(srgb_to_linear(background))
         whole, head = _blocks(colour * (label < 3)[..., None]), _blocks(colour * (label == 0)[..., None])
         shares = torch.stack([_blocks((label == kind).float()[..., None])[..., 0] for kind in range(4)])
-        colours = np.array([_HEAD, _NECK, _TORSO, _NOTHING], np.uint8)
+        colours = np.array([PARSED_HEAD, _NECK, _TORSO, _NOTHING], np.uint8)
         return {
             "whole": display(whole + shares[3][..., None] * linear),
             "head": display(head + (1 - shares[0])[..., None] * linear),

@@ -2,7 +2,7 @@
 
 The tracked mesh is a grid around the head: in each direction from its middle, the outermost point of skin or hair at
 rest, which then moves with its face. So maps cover the whole unit square, go on over the left and right border and are
-closed at the top, as Multiface's do.
+closed at the top, as Multiface's do. Masks are those of the pictures, which the tracked mesh only comes near to.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from avatar_core.data.multiface import TEXTURE
 from avatar_core.methods.npva.surface import triangles
 
 from .character import Character
-from .head import Film, HeadStudio, display, head_camera
+from .head import PARSED_HEAD, Film, HeadStudio, display, head_camera
 
 _GRID = 64  # vertices a side of the tracked mesh
 _LOWEST = np.radians(-70.0)  # elevation of its last row
@@ -42,7 +42,7 @@ def rig(count: int, size: int) -> list[np.ndarray]:
 
 def write_head_views(folder: Path, character: Character, film: Film, cameras: int) -> None:
     """Writes the layout; pictures that are there already stay. The last tenth of the sequences is held out, and of
-    three or more cameras the second."""
+    three or more cameras one: of five or more, one that stands between others."""
     studio, front = HeadStudio(character), film.cameras[0]
     views = rig(cameras, front.width)
     names = [f"{400000 + number}" for number in range(cameras)]
@@ -61,7 +61,10 @@ def write_head_views(folder: Path, character: Character, film: Film, cameras: in
             path = _made(folder / "images" / sequence / name) / f"{frame}.png"
             if not path.exists():
                 seen = type(camera)(camera.width, camera.height, camera.K, view @ head)
-                Image.fromarray(studio.frame(coefficients, seen, blank)["head"]).save(path)
+                shown = studio.frame(coefficients, seen, blank)
+                mask = _made(folder / "gendir" / "rast_mask" / sequence / name) / f"{frame}.npy"
+                np.save(mask, (shown["parsing"] == PARSED_HEAD).all(-1))
+                Image.fromarray(shown["head"]).save(path)
     krt = [_camera_lines(name, front.K, view) for name, view in zip(names, views, strict=True)]
     lines = [" ".join(moment) for moment in moments]
     held = max(1, count // 10) if count <= _LENGTH else _LENGTH * max(1, count // _LENGTH // 10)
@@ -70,7 +73,7 @@ def write_head_views(folder: Path, character: Character, film: Film, cameras: in
         "KRT": krt,
         "frame_list.txt": lines,
         "test_list.txt": lines[-held:],
-        "test_cameras.txt": names[1:2] if cameras > 2 else [],
+        "test_cameras.txt": [names[1 + (cameras - 1) // 4]] if cameras > 2 else [],
         "expressions.txt": [" ".join(EXPRESSIONS), *values],
     }
     for name, rows in files.items():

@@ -12,6 +12,7 @@ from torch.nn.functional import leaky_relu
 SLOPE = 0.2  # of every leaky ReLU
 LATENT = 4, 8, 8
 _MEAN, _LOG_STD = 0.1, 0.01  # of what the network says
+_WIDTH = 512  # channels where textures come in
 
 
 class Latent(NamedTuple):
@@ -43,9 +44,10 @@ class Encoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.texture = nn.Sequential(Down(3, 512), Down(512, 256))
-        self.geometry = nn.Conv2d(3, 256, 1)
-        widths = (512, 128, 64, 32, 16, 8)
+        half = _WIDTH // 2
+        self.texture = nn.Sequential(Down(3, _WIDTH), Down(_WIDTH, half))
+        self.geometry = nn.Conv2d(3, half, 1)
+        widths = (_WIDTH, 128, 64, 32, 16, 8)
         self.trunk = nn.Sequential(*(Down(*pair) for pair in pairwise(widths)))
         self.mean = nn.Conv2d(8, LATENT[0], 1)
         self.log_std = nn.Conv2d(8, LATENT[0], 1)

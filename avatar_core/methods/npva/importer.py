@@ -151,9 +151,14 @@ def import_actor(
 
 def frame_latent(model: Model, folder: Path, sequence: str, frame: str) -> Tensor:
     """The mean latent [1, 4, 8, 8] of a recorded frame. Raises IdentityError."""
-    positions = read_map(folder / "gendir" / "posMap" / sequence / f"{frame}.npy", (SIDE, SIDE, 3))
     texture = read_texture(folder / "unwrapped_uv_1024" / sequence / "average" / f"{frame}.png")
-    return model.encode(texture[None], upright(torch.as_tensor(positions).permute(2, 0, 1))[None]).mean
+    return model.encode(texture[None], frame_positions(folder, sequence, frame)[None]).mean
+
+
+def frame_positions(folder: Path, sequence: str, frame: str) -> Tensor:
+    """The position map [3, SIDE, SIDE], mm, v = 1 in the top row, of a recorded frame. Raises IdentityError."""
+    stored = read_map(folder / "gendir" / "posMap" / sequence / f"{frame}.npy", (SIDE, SIDE, 3))
+    return upright(torch.as_tensor(stored).permute(2, 0, 1))
 
 
 def read_texture(path: Path) -> Tensor:

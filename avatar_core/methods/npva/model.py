@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -80,10 +80,10 @@ class Model(nn.Module):
             raise AvatarError("this actor was trained without 'mesh: true', so that no tracked mesh drives it")
         return self.mesh(self._coarse(positions[None])[0])
 
-    def fit_mesh(self, positions: Tensor, latents: Tensor) -> None:
-        """Fits what `follow` gives to position maps [N, 3, SIDE, SIDE], mm, and their latents [N, 4, 8, 8]."""
+    def fit_mesh(self, positions: Iterable[Tensor], latents: Tensor) -> None:
+        """Fits what `follow` gives to position maps [3, SIDE, SIDE], mm, and their latents [N, 4, 8, 8]."""
         assert self.mesh is not None
-        self.mesh.fit(self._coarse(positions), latents)
+        self.mesh.fit(torch.cat([self._coarse(one[None]) for one in positions]), latents)
 
     def _coarse(self, positions: Tensor) -> Tensor:
         normal = (positions - self.mean) / self.deviation

@@ -16,7 +16,7 @@ from .config import Config
 from .surface import Points
 from .vicinity import Vicinity
 
-_WAVES = 0.45, 0.55, 0.65, 1.0  # of a ray's samples; the surface is in the middle
+_WAVES = 0.45, 0.5, 0.55, 0.6, 0.7, 1.0  # of a ray's samples; the surface is in the middle
 _UNSEEN = 1 / 4096  # weight of a sample whose colour no picture shows
 
 

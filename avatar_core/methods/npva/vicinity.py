@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import Tensor
 
 _SIDE = 128  # cells a side; space repeats after so many
-_LARGER = 1.001  # cells than the radius, against rounding
+_STEPS = 2  # cells a radius
+_LARGER = 1.001  # cells than that, against rounding
 
 
 class Vicinity:
@@ -16,21 +15,20 @@ class Vicinity:
     what is far apart and shares a cell is asked in vain, no more."""
 
     def __init__(self, points: Tensor, radius: float) -> None:
-        self._size = radius * _LARGER
-        cells = self._cells(points[points.isfinite().all(1)])
-        self._table = torch.zeros(_SIDE**3, dtype=torch.bool, device=points.device)
-        cells = torch.stack(torch.unravel_index(_keys(cells).unique(), (_SIDE,) * 3), 1)
-        for offset in itertools.product((-1, 0, 1), repeat=3):
-            self._table[_keys(cells + torch.tensor(offset, device=cells.device))] = True
+        self._size = radius * _LARGER / _STEPS
+        table = torch.zeros(_SIDE**3, dtype=torch.bool, device=points.device)
+        table[self._cells(points[points.isfinite().all(1)])] = True
+        table = table.view(_SIDE, _SIDE, _SIDE)
+        for axis in range(3):
+            for _ in range(_STEPS):
+                table = table | table.roll(1, axis) | table.roll(-1, axis)
+        self._table = table.flatten()
 
     def holds(self, places: Tensor) -> Tensor:
         """[S] bool: false where no point lies within the radius of places [S, 3]."""
-        return self._table[_keys(self._cells(places))]
+        return self._table[self._cells(places)]
 
     def _cells(self, places: Tensor) -> Tensor:
-        return (places / self._size).floor().to(torch.int32)
-
-
-def _keys(cells: Tensor) -> Tensor:
-    x, y, z = (cells & (_SIDE - 1)).unbind(1)
-    return ((x * _SIDE + y) * _SIDE + z).long()
+        """[S] places in the table."""
+        x, y, z = ((places / self._size).floor().to(torch.int32) & (_SIDE - 1)).unbind(1)
+        return ((x * _SIDE + y) * _SIDE + z).long()
