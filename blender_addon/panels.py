@@ -241,8 +241,7 @@ def _draw_overscan(layout: Any, context: bpy.types.Context, scene: bpy.types.Sce
     late = overscan.left_out(scene)
     if late:
         draw_text(layout, context, f"Without overscan yet: {', '.join(late)}. Press Overscan again", "ERROR")
-    row = layout.row(align=True)
     if overscan.is_wide(scene):
         width, height = overscan.frame_size(scene)
-        row.label(text=f"Frame {width} x {height}", icon="FULLSCREEN_EXIT")
-    row.operator("avatar.overscan", icon="FULLSCREEN_ENTER")
+        layout.label(text=f"Frame {width} x {height} in the middle", icon="FULLSCREEN_EXIT")
+    layout.operator("avatar.overscan", icon="FULLSCREEN_ENTER")

@@ -72,8 +72,21 @@ def test_the_tasks_make_the_shot(studio: Studio) -> None:
     again = studio.avatar(blend, *command_line(tasks[1], [])[3:], worker="/nowhere/python")
     assert again.returncode == 0 and "0 frames rendered" in again.stdout and "2 were there" in again.stdout
     assert sorted(path.name for path in baked.iterdir()) == ["shot_0001.exr", "shot_0002.exr"]
+    assert "tiny_rig" in manifest(baked / "shot_0001.exr")
     done = studio.animate(blend, "farm_live_")
     assert done.returncode == 0, done.stdout + done.stderr
     for frame in (1, 2):
         shown = pixels(channels(frames / f"shot_{frame:04d}.exr"))
         np.testing.assert_allclose(shown, pixels(channels(studio.folder / f"farm_live_{frame:04d}.exr")), atol=1e-6)
+
+
+def manifest(path: Path) -> dict[str, str]:
+    """The names and hashes of Cryptomatte's objects in an EXR file."""
+    import OpenEXR
+
+    with OpenEXR.File(str(path), header_only=True) as file:
+        headers = [part.header for part in file.parts]
+    found = {key: value for header in headers for key, value in header.items() if key.startswith("cryptomatte/")}
+    names = {key.rsplit("/", 1)[1]: value for key, value in found.items()}
+    assert (names["name"], names["hash"]) == ("ViewLayer.CryptoObject", "MurmurHash3_32")
+    return json.loads(names["manifest"])
