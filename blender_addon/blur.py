@@ -71,7 +71,7 @@ def focus_distance(camera: bpy.types.Object) -> float:
 
 class Mean:
     """Pictures one after the other: colours and masks are averaged (premultiplied), depth is the closest, the normal
-    that of most coverage."""
+    that of most coverage, limbs those of the first picture."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -83,11 +83,12 @@ class Mean:
             return
         covered = picture.rgba[..., 3]
         depth = np.where(covered > 0, picture.depth, np.float32(EMPTY_DEPTH))
-        picture = Picture(picture.rgba, depth, picture.normal * covered[..., None], picture.masks)
+        picture = Picture(picture.rgba, depth, picture.normal * covered[..., None], picture.masks, picture.limb)
         if self._sum is not None:
             masks = tuple(a + b for a, b in zip(self._sum.masks, picture.masks))
             depth = np.minimum(self._sum.depth, picture.depth)
-            picture = Picture(self._sum.rgba + picture.rgba, depth, self._sum.normal + picture.normal, masks)
+            normal, limb = self._sum.normal + picture.normal, self._sum.limb
+            picture = Picture(self._sum.rgba + picture.rgba, depth, normal, masks, limb)
         self._sum = picture
 
     def picture(self) -> Picture:
@@ -98,4 +99,5 @@ class Mean:
         share, normal = np.float32(1 / self._count), self._sum.normal
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
         normal = np.divide(normal, length, out=np.zeros_like(normal), where=length > 1e-6)
-        return Picture(self._sum.rgba * share, self._sum.depth, normal, tuple(m * share for m in self._sum.masks))
+        masks = tuple(mask * share for mask in self._sum.masks)
+        return Picture(self._sum.rgba * share, self._sum.depth, normal, masks, self._sum.limb)

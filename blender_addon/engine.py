@@ -22,7 +22,17 @@ from .coordinates import Region, camera_controls, render_region
 from .errors import SceneError
 from .layers import Picture
 from .pose import read_controls
-from .properties import ENGINE, actor_file, actor_objects, body_mesh, check_version, mask_names, owner_scene
+from .properties import (
+    ENGINE,
+    LIMB_PASS,
+    actor_file,
+    actor_objects,
+    body_mesh,
+    check_version,
+    has_limbs,
+    mask_names,
+    owner_scene,
+)
 from .shot import Job
 
 _PASSES = (("Combined", 4, "RGBA", "COLOR"), ("Depth", 1, "Z", "VALUE"), ("Normal", 3, "XYZ", "VECTOR"))
@@ -42,7 +52,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
     ) -> None:
         for name, channels, letters, kind in _PASSES:
             self.register_pass(scene, renderlayer, name, channels, letters, kind)
-        for name in mask_names(scene).values():
+        for name in [*mask_names(scene).values(), *([LIMB_PASS] if has_limbs(scene) else [])]:
             self.register_pass(scene, renderlayer, name, 1, "X", "VALUE")
         for name in _cryptomatte_passes(renderlayer):
             self.register_pass(scene, renderlayer, name, 4, "RGBA", "COLOR")
@@ -79,6 +89,8 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             "Normal": picture.normal,
             **{name: masks[actor] for actor, name in mask_names(scene).items()},
         }
+        if has_limbs(scene):
+            planes[LIMB_PASS] = picture.limb if picture.limb is not None else empty
         layer = depsgraph.view_layer
         if layer.use_pass_cryptomatte_object and masks:
             planes |= cryptomatte.passes(list(masks), list(masks.values()), layer.pass_cryptomatte_depth)

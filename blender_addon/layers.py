@@ -19,6 +19,7 @@ class Layer:
     depth: np.ndarray  # [H, W] planar, metres
     normal: np.ndarray  # [H, W, 3]
     ahead: float = 0.0  # metres: so much closer it counts among the layers
+    limb: np.ndarray | None = None  # [H, W] the limb that shows, counted from 1; 0: none
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Picture:
     depth: np.ndarray  # [H, W] of the closest actor
     normal: np.ndarray  # [H, W, 3] of the closest actor
     masks: tuple[np.ndarray, ...]  # each [H, W], coverage that nobody hides
+    limb: np.ndarray | None = None  # [H, W] of the closest actor, 0 where it has none; None where no actor has limbs
 
 
 def combine(layers: Sequence[Layer], masks: Sequence[np.ndarray], width: int, height: int) -> Picture:
@@ -41,7 +43,7 @@ def combine(layers: Sequence[Layer], masks: Sequence[np.ndarray], width: int, he
             (),
         )
     if len(layers) == 1:
-        return Picture(layers[0].rgba, layers[0].depth, layers[0].normal, (masks[0],))
+        return Picture(layers[0].rgba, layers[0].depth, layers[0].normal, (masks[0],), layers[0].limb)
     depths = np.stack([layer.depth - np.float32(layer.ahead) for layer in layers])
     order = np.argsort(depths, axis=0, kind="stable")  # [N, H, W], closest first
     rgba = np.zeros((height, width, 4), np.float32)
@@ -54,8 +56,11 @@ def combine(layers: Sequence[Layer], masks: Sequence[np.ndarray], width: int, he
             seen[index][here] = through[here] * masks[index][here]
             through[here] *= 1 - layer.rgba[here, 3]
     depth = np.min([layer.depth for layer in layers], axis=0)
-    normal = np.zeros((height, width, 3), np.float32)
+    normal, limb = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
     for index, layer in enumerate(layers):
         closest = order[0] == index
         normal[closest] = layer.normal[closest]
-    return Picture(rgba, depth, normal, tuple(seen))
+        if layer.limb is not None:
+            limb[closest] = layer.limb[closest]
+    limbed = any(layer.limb is not None for layer in layers)
+    return Picture(rgba, depth, normal, tuple(seen), limb if limbed else None)

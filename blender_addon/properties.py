@@ -12,6 +12,8 @@ from . import compat, packing
 from .errors import SceneError
 
 ENGINE = "AVATAR"
+LIMB_PASS = "Limb"
+_METHODS_WITH_LIMBS = {"human_view_synthesis"}
 VERSION = 1  # of all these properties, see migration.py
 _LABEL_LENGTH = 40  # bytes of a mask's name; Blender cuts names of passes off at 63
 _QUALITIES = (
@@ -138,6 +140,11 @@ def mask_names(scene: bpy.types.Scene) -> dict[str, str]:
             name = f"Mask {label}_{number}"
         names[actor.name] = name
     return names
+
+
+def has_limbs(scene: bpy.types.Scene) -> bool:
+    """Whether an avatar of the scene tells which limb shows in a pixel."""
+    return any(actor.avatar.method in _METHODS_WITH_LIMBS for actor in actor_objects(scene))
 
 
 def owner_scene(scene: bpy.types.Scene) -> bpy.types.Scene:

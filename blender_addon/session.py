@@ -34,6 +34,7 @@ class Planes:
     depth: np.ndarray  # [H, W] metres, 1e10 where nothing is
     normal: np.ndarray  # [H, W, 3] avatar_core's world
     mask: np.ndarray  # [H, W] 0 to 1
+    limb: np.ndarray | None = None  # [H, W] the limb that shows, counted from 1; 0: none. Not for all methods
 
 
 class Session:
@@ -132,7 +133,7 @@ class Session:
         header, planes = self._request(message, poll, progress, whole=True)
         if header["size"] != [camera["width"], camera["height"]] or not _PLANES.issubset(planes):
             raise WorkerError("protocol", "The avatar worker sent another picture than was asked for.")
-        return Planes(*(planes[name] for name in ("rgba", "depth", "normal", "mask")))
+        return Planes(planes["rgba"], planes["depth"], planes["normal"], planes["mask"], planes.get("limb"))
 
     def appearance(self, path: Path, picture: np.ndarray) -> list[float]:
         """The vector of the person in a picture [256, 256, 3] uint8, display sRGB. Raises WorkerError, SceneError."""

@@ -49,6 +49,6 @@ def render(
 
         planes = session.current.render(job.path, job.controls, job.camera, job.quality, stop, advance)
         depth = np.where(planes.depth < EMPTY_DEPTH, planes.depth * np.float32(job.scale), planes.depth)
-        layers.append(Layer(planes.rgba, depth, normals_to_blender(planes.normal), job.ahead))
+        layers.append(Layer(planes.rgba, depth, normals_to_blender(planes.normal), job.ahead, planes.limb))
         masks.append(planes.mask)
     return combine(layers, masks, width, height)

@@ -149,7 +149,7 @@ class Worker:
         if not _whole(size, 2) or not _whole(region, 4):
             raise WorkerError("protocol", "The avatar worker sent a frame without size or region.")
         (width, height), (x, y, w, h) = size, region
-        if x + w > width or y + h > height or width * height > protocol.MAX_PAYLOAD // 36:
+        if x + w > width or y + h > height or width * height > protocol.MAX_PAYLOAD // 40:
             raise WorkerError("protocol", f"The avatar worker sent region {region} of a picture {size}.")
         planes = {}
         for name, part in reply.planes.items():

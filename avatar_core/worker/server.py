@@ -39,7 +39,7 @@ from .actors import SHIPPED, ActorCache, RequestError
 GRACE_SECONDS = 2.0  # for work in hand after the client is gone
 MAX_REQUEST_PAYLOAD = 0  # requests carry no planes
 MOST_DETAIL = 8  # of a mesh
-BYTES_PER_PIXEL = 36  # rgba, depth, normal, mask
+BYTES_PER_PIXEL = 40  # rgba, depth, normal, mask, limb
 PICTURE_SIDE = 256  # pixels of a picture that a person's appearance is read from
 PROGRESS_SECONDS = 0.1  # between two progress messages
 
@@ -336,6 +336,8 @@ def crop(frame: Frame) -> tuple[list[int], dict[str, np.ndarray]]:
         name: np.ascontiguousarray(getattr(frame, name)[y0:y1, x0:x1], np.float32)
         for name in ("rgba", "depth", "normal", "mask")
     }
+    if frame.limb is not None:
+        planes["limb"] = np.ascontiguousarray(frame.limb[y0:y1, x0:x1] + 1, np.float32)  # 0: none, as outside
     return [x0, y0, x1 - x0, y1 - y0], planes
 
 

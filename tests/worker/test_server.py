@@ -7,6 +7,7 @@ import math
 import os
 import random
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,11 @@ def test_only_what_somebody_covers_is_sent():
     frame.mask[4, 19] = 0.001
     frame.rgba[9, 3, 3] = 1
     region, planes = crop(frame)
-    assert region == [3, 4, 17, 6] and planes["normal"].shape == (6, 17, 3)
+    assert region == [3, 4, 17, 6] and planes["normal"].shape == (6, 17, 3) and "limb" not in planes
+    limb = np.full((10, 20), -1, np.int32)
+    limb[9, 3] = 0
+    numbers = crop(replace(frame, limb=limb))[1]["limb"]  # counted from 1, 0 where none is
+    assert numbers.dtype == np.float32 and numbers[5, 0] == 1 and numbers.sum() == 1
 
 
 def raw(data: bytes) -> tuple[int, bytes, str]:

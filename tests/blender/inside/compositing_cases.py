@@ -82,6 +82,28 @@ def case_baked_pictures_have_the_same_passes(actor: str) -> None:
         np.testing.assert_allclose(now, before, atol=1e-6)
 
 
+def case_limbs_are_a_pass(actor: str) -> None:
+    """Where an actor knows its limbs, the number of the one that shows; of the avatar that is in front."""
+    scene, avatars = two_avatars(actor)
+    avatars[0].avatar.method = "human_view_synthesis"
+    assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}  # Refresh
+    session = import_module(f"{ADDON}.session")
+    real = session.Session.render
+
+    def with_limbs(self: Any, *rest: Any) -> Any:
+        planes = real(self, *rest)
+        return replace(planes, limb=3 * (planes.mask > 0).astype(np.float32))
+
+    session.Session.render = with_limbs
+    try:
+        layer = import_module(f"{ADDON}.compositor").avatar_layer(scene)
+        limb, alpha = (still(scene, layer.outputs[name])[..., 0] for name in ("Limb", "Alpha"))
+    finally:
+        session.Session.render = real
+    assert (limb == 3).sum() > 100 and set(np.unique(limb)) == {0, 3}
+    np.testing.assert_array_equal(limb[alpha > 0.99], 3)
+
+
 def case_edges_in_front_of_an_avatar_have_no_fringe(actor: str) -> None:
     """Dark bars before an avatar before a bright sky, against Cycles rendering all of it at once."""
     scene, layer = edges.stage(actor)
