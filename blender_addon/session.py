@@ -85,9 +85,12 @@ class Session:
             try:
                 header = self._request({"type": "load", "actor": str(path)}, poll, None)[0]
             except WorkerError as error:
-                if error.kind == "bad_input" and not path.exists():
-                    raise SceneError(f"{error}: press Find Actor File in the sidebar, tab Avatar.") from error
-                raise
+                if error.kind != "absent":
+                    raise
+                remedy = "say what that machine calls its folder, in this add-on's preferences, Folders"
+                if not path.exists():
+                    remedy = "press Find Actor File in the sidebar, tab Avatar"
+                raise SceneError(f"{error}: {remedy}.") from error
             known = self._facts[key] = ActorFacts(header["schema"], header["metadata"])
         return known
 
@@ -161,7 +164,7 @@ class Session:
             reply = worker.request(message, poll, progress)
             planes = worker.full(reply) if whole else reply.planes
         except (WorkerError, SceneError) as error:
-            if getattr(error, "kind", "") not in ("cancelled", "bad_input"):
+            if getattr(error, "kind", "") not in ("cancelled", "bad_input", "absent"):
                 self._note(str(error), failed=True)
             raise
         self._note(describe(worker.info))

@@ -76,6 +76,16 @@ def test_actors_of_another_machine(studio: blenders.Studio, ssh: list[str], tmp_
     assert "REMOTE ok" in done.stdout, done.stdout + done.stderr
 
 
+def test_a_folder_that_the_machine_does_not_know(studio: blenders.Studio) -> None:
+    """A worker whose machine has the file elsewhere, and nobody said where."""
+    if not studio.blender.module:
+        pytest.skip("the module bpy stands for all")
+    environment = {"AVATAR_FOLDERS": f"{studio.actor.parent}=/elsewhere"}
+    done = studio.script("remote", str(studio.actor), json.dumps(environment))
+    assert "/elsewhere/tiny.actor does not exist on the machine" in done.stdout, done.stdout + done.stderr
+    assert "preferences, Folders" in done.stdout
+
+
 def test_a_host_that_refuses(studio: blenders.Studio, ssh: list[str]) -> None:
     if not studio.blender.module:
         pytest.skip("that Blender lives in a system of its own, without ssh")
