@@ -53,6 +53,8 @@ def rough_meshes(monkeypatch: pytest.MonkeyPatch) -> None:
     for room in (correspondences, fitting):
         monkeypatch.setattr(room, "_CELL", 0.04)
     monkeypatch.setattr(correspondences, "_KEPT", 1000)
+    monkeypatch.setattr(fitting, "_POINTS", 400)
+    monkeypatch.setattr(fitting, "_SPACE", 100)
 
 
 @pytest.fixture
@@ -259,8 +261,11 @@ def test_colours_are_learnt_from_textures(coarse_actor: Path, scan_capture: Scan
     actor, capture = trainer._finished({})
     assert set(actor.schema.latents) == {"shape", "colour"}
     assert isinstance(capture, ScanCapture) and capture.picture == "colour"
-    mesh = actor.surface(capture.frames[0].controls, 1)
-    assert mesh.colours.min() >= 0 and np.ptp(mesh.colours, axis=1).max() > 0.01  # not grey
+    frame = actor.render(capture.frames[0].controls, capture.cameras[0].camera, "draft")
+    shown = frame.rgba[frame.mask > 0.9, :3]
+    assert shown.min() >= 0 and np.ptp(shown, axis=1).max() > 0.01  # not grey
+    fitted = fit_normals(actor._model, capture.normals(0, 0), capture.cameras[0].camera, Controls(), 1)
+    assert set(fitted.controls.latents) == {"shape", "colour"}
     normals = str(tmp_path / "normals.actor")
     fine = Trainer(
         options(scan_capture, tmp_path / "fine", 9, stage="fine", start=str(coarse_actor), adversarial=False)
