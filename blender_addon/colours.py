@@ -55,10 +55,11 @@ def keep(scene: bpy.types.Scene) -> str:
 
 def release(scene: bpy.types.Scene) -> None:
     """Undoes `keep`."""
-    node = _node(scene)
-    if node is None:
+    if _node(scene) is None:
         return
-    tree, group = compat.compositor_tree(scene), node.node_tree
+    tree = compat.own_compositor_tree(scene)  # a copied scene leaves its original's alone
+    node = _node(scene)
+    group = node.node_tree
     if node.inputs[0].is_linked:
         for link in list(node.outputs[0].links):
             tree.links.new(node.inputs[0].links[0].from_socket, link.to_socket)

@@ -144,6 +144,14 @@ def case_captured_colours_stay_beside_agx(actor: str) -> None:
         assert np.abs(kept - usual)[seen, :3].max() > 20 / 255
         assert np.abs(kept[seen, :3] - captured[seen]).max() < 3 / 255
         assert np.abs(kept - usual)[away].max() < 2 / 255
+    assert bpy.ops.avatar.keep_colours() == {"FINISHED"}
+    assert bpy.ops.scene.new(type="LINK_COPY") == {"FINISHED"}  # whose nodes are made anew
+    copy = next(found for found in bpy.data.scenes if found != scene and found.avatar.owner is None)
+    with bpy.context.temp_override(scene=copy):
+        assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}
+    of_set = import_module(f"{ADDON}.colours").view_of_set
+    assert (of_set(scene), scene.view_settings.view_transform) == ("Filmic", "Standard")
+    assert (of_set(copy), copy.view_settings.view_transform) == ("", "Filmic")
 
 
 def erode(mask: np.ndarray) -> np.ndarray:

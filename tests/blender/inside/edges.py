@@ -65,6 +65,7 @@ def stage(actor: str) -> tuple[bpy.types.Scene, Any]:
         item.hide_render = False
     scene.render.film_transparent = False
     show_body(scene, False)
+    rgba[rgba[..., 3] < 1e-6] = 0  # Cycles' sums are not exact
     depth = np.where(rgba[..., 3] > 0, np.minimum(depth[..., 0], grown(depth[..., 0])), 1e10).astype(np.float32)
     planes = import_module(f"{ADDON}.session").Planes
     return scene, planes(rgba, depth, np.zeros((*depth.shape, 3), np.float32), rgba[..., 3])
