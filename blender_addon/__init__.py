@@ -15,6 +15,7 @@ from . import (
     failures,
     install_operators,
     library,
+    linked,
     migration,
     motion_operators,
     operators,
@@ -32,7 +33,8 @@ from . import (
 
 _MODULES = (
     *(properties, migration, relative_paths, preferences, operators, bone_map_operators, storage_operators, library),
-    *(motion_operators, people, compositing_operators, worker_operators, install_operators, renderer_panels, panels),
+    *(linked, motion_operators, people, compositing_operators, worker_operators, install_operators),
+    *(renderer_panels, panels),
     *(engine, failures, cli, session, viewport),  # the viewport's threads end before the worker
 )
 

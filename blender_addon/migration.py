@@ -28,10 +28,13 @@ def migrate(found: Iterable[bpy.types.Object | bpy.types.Scene]) -> None:
 
 
 def _list_codes(avatar: bpy.types.Object) -> None:
-    """0 to 1: the first files did not say which custom properties are the codes of a person."""
+    """0 to 1: the first files did not say which custom properties are the codes of a person, nor let them be changed
+    where the avatar is linked."""
     if not avatar.avatar.latents:
         numbers = [name for name, value in avatar.items() if getattr(value, "typecode", "") in ("f", "d")]
         avatar.avatar.latents = ",".join(name for name in numbers if name != _VECTOR)
+    for name in {*avatar.avatar.latents.split(","), _VECTOR} & set(avatar.keys()):
+        avatar.property_overridable_library_set(f'["{name}"]', True)
 
 
 _STEPS: tuple[Callable[[bpy.types.Object], None], ...] = (_list_codes,)  # step i leads from version i to i + 1

@@ -276,5 +276,6 @@ def _add_vectors(armature: bpy.types.Object, schema: dict[str, Any]) -> None:
     for name, size in {**schema["latents"], "appearance": schema["appearance"]}.items():
         if size:
             armature[name] = [0.0] * size
+            armature.property_overridable_library_set(f'["{name}"]', True)  # where it is linked
             if name in schema["latents"]:  # standard deviations
                 armature.id_properties_ui(name).update(min=-10.0, max=10.0, soft_min=-3.0, soft_max=3.0)

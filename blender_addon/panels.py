@@ -9,6 +9,7 @@ import bpy
 
 from . import baked, colours, compositor, library, overscan
 from .errors import SceneError
+from .linked import linked_collection
 from .operators import AVATAR_OT_attach_head, is_stand_in
 from .people import AVATAR_OT_sample_person, codes
 from .properties import actor_file, actor_objects, avatar_of, body_mesh, mask_names, owner_scene
@@ -44,6 +45,8 @@ class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
             layout.operator("avatar.drive_armature", icon="ARMATURE_DATA")
         if context.active_pose_bone is not None:
             layout.operator_menu_enum("avatar.tell_bone", "part", icon="BONE_DATA")
+        if linked_collection(context.object) is not None:
+            layout.operator("avatar.pose_here", icon="LIBRARY_DATA_OVERRIDE")
         if AVATAR_OT_attach_head.poll(context):
             layout.operator("avatar.attach_head", icon="LINKED")
         actor = avatar_of(context.object)

@@ -171,6 +171,7 @@ def case_files_of_an_earlier_version_are_migrated(actor: Path) -> None:
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     rig = activate()
     assert (rig.avatar.version, rig.avatar.latents) == (part("properties").VERSION, "shape")
+    assert rig.is_property_overridable_library('["shape"]'), "where it is linked it can be changed"
     assert bpy.ops.avatar.sample_person() == {"FINISHED"}
     empty()
     if hasattr(bpy.app.handlers, "blend_import_post"):
@@ -230,23 +231,45 @@ def case_linked_actor_is_posed_by_an_override(actor: Path) -> None:
     assert abs(np.abs(controls(linked)["pose"]).max() - ANGLE) < 1e-4
     assert 0.02 < np.mean(np.array(rendered())[3::4] > 0.5) < 0.9, "the linked avatar is in the picture"
     assert bpy.ops.avatar.remove_compositing() == {"FINISHED"}
-    here.collections[0].override_hierarchy_create(scene, bpy.context.view_layer)
-    rig = next(found for found in avatars() if found.override_library is not None)
+    activate(linked)
+    assert bpy.ops.avatar.pose_here() == {"FINISHED"}
+    (rig,) = part("properties").actor_objects(scene)
     body = part("properties").body_mesh(rig)
     assert file_of(rig) == actor and body.override_library is not None and body.find_armature() == rig
     rig.pose.bones[SHOULDER].rotation_quaternion = (1, 0, 0, 0)
     rig.pose.bones["head"].rotation_quaternion = (0.8, 0.6, 0, 0)
-    rig.avatar.quality = "draft"
+    rig.avatar.quality, rig["shape"][1] = "draft", 0.25
+    body.data.shape_keys.key_blocks["beta_00"].value = 0.5
     bpy.ops.wm.save_mainfile()
     bpy.ops.wm.open_mainfile(filepath=str(other / "shot.blend"))
-    rig = next(found for found in avatars() if found.override_library is not None)
+    (rig,) = part("properties").actor_objects(bpy.context.scene)
     posed = np.array(controls(rig)["pose"])
     assert abs(np.abs(posed).max() - 2 * np.arccos(0.8)) < 1e-4, "the override's pose is kept"
     assert rig.avatar.quality == "draft" and file_of(rig) == actor
+    assert list(rig["shape"]) == [0, 0.25, 0, 0] and controls(rig)["betas"][0] == 0.5, "sliders are kept"
     moved = actor.with_name("moved.actor")
     shutil.copy(actor, moved)
     rig.avatar.actor_path = "//../moved.actor"  # of the open file, not of the library's
     assert file_of(rig).resolve() == moved
+
+
+def case_instance_of_a_linked_collection_becomes_an_avatar(actor: Path) -> None:
+    """What File > Link makes: an empty that shows the collection. The avatar stands where the empty stood."""
+    blend = library(actor)
+    bpy.ops.wm.save_as_mainfile(filepath=str(actor.with_name("shot.blend")))
+    with bpy.data.libraries.load(str(blend), link=True) as (_, here):
+        here.collections = ["robin"]
+    shown = bpy.data.objects.new("robin", None)
+    shown.instance_type, shown.instance_collection, shown.location = "COLLECTION", here.collections[0], (1, 2, 3)
+    bpy.context.scene.collection.objects.link(shown)
+    activate(shown)
+    bpy.context.view_layer.update()
+    assert bpy.ops.avatar.pose_here() == {"FINISHED"}
+    (rig,) = part("properties").actor_objects(bpy.context.scene)
+    bpy.context.view_layer.update()
+    assert rig.matrix_world.translation.to_tuple(4) == (1, 2, 3) and rig.library is None
+    assert not [found for found in bpy.context.scene.objects if found.type == "EMPTY"]
+    assert controls(rig)["pose"]
 
 
 def case_packed_actor_travels_with_its_library(actor: Path) -> None:
@@ -394,6 +417,7 @@ def library(actor: Path) -> Path:
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
     rig = load(actor)
     assert rig.avatar.actor_path == "//robin.actor"
+    add_codes(rig)
     rig.pose.bones[SHOULDER].rotation_quaternion = (np.cos(ANGLE / 2), 0, 0, np.sin(ANGLE / 2))
     bpy.ops.wm.save_mainfile()
     empty()
@@ -431,6 +455,7 @@ def controls(rig: Any = None) -> dict[str, Any]:
 def add_codes(rig: Any) -> None:
     """As an actor has them that generates people."""
     rig["shape"] = [0.0] * 4
+    rig.property_overridable_library_set('["shape"]', True)
     rig.avatar.latents = "shape"
 
 
