@@ -22,10 +22,12 @@ from . import npva_subject, weights
 from .conftest import Reference
 
 PUBLISHED = Config(published=True, opaque=True)
-GRADIENT = (
-    1e-3  # relative, of three tensors in four; the others are small sums of large numbers, of which rounding and the
-)
-CANCELLED = 1e-2, 1e-4  # mask of the mouth change more: relative, absolute
+GRADIENT = 1e-3  # relative, of three tensors in four
+GRADIENTS = {"aggregator": 1e-3, "decoders.features": 1.5e-3}
+THROUGH_PLACES = 1e-2  # of all others: the original's offsets are rounded to 1e-4 mm, and count sixteenfold
+NOISE = 4321  # seed of an evaluation's; the recording holds no noise
+SHORT = 1e-5  # by which the original's directions are shorter than one: 0.01 mm at a metre
+ROUNDING = 1e-6  # of a norm: biases before a normalisation have none
 
 
 class Networks(nn.Module):
@@ -168,9 +170,12 @@ class Step:
         return torch.as_tensor(seen[0]).float(), torch.as_tensor(seen[1]).float()
 
     def head_in_world(self, head: Points) -> Points:
-        rotation, translation = self.recorded["ld_camrotf2w"], self.recorded["ld_camtf2w"]
-        positions, vertices = (part @ rotation.T + translation for part in (head.positions, head.vertices))
-        return Points(positions, head.features, vertices)
+        return placed(head, self.recorded["ld_camrotf2w"], self.recorded["ld_camtf2w"])
+
+
+def placed(head: Points, rotation: Tensor, translation: Tensor) -> Points:
+    positions, vertices = (part @ rotation.T.float() + translation.float() for part in (head.positions, head.vertices))
+    return Points(positions, head.features, vertices)
 
 
 def mouth() -> Tensor:
@@ -180,8 +185,14 @@ def mouth() -> Tensor:
     return (~inside).float().flatten()
 
 
-def test_training_step(model: Networks, recorded: dict[str, Tensor], npva_reference: Reference) -> None:
+def test_training_step(
+    model: Networks, recorded: dict[str, Tensor], npva_reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the recorded sets of neighbours, which are constants of a step, and some of which rounding changes."""
     step = Step(recorded)
+    used = torch.where(recorded["st_loc"].any(-1), 0, -1)
+    sets = published_query.Found(recorded["st_ray_mask"], recorded["st_pidx"].long(), recorded["st_loc"], used)
+    monkeypatch.setattr(published_query, "query", lambda *_: sets)
     mean, deviation = (torch.as_tensor(value).float() for value in npva_subject.mean_positions())
     positions = torch.as_tensor(step.frame.positions).float()
     model.train()
@@ -213,8 +224,8 @@ def test_training_step(model: Networks, recorded: dict[str, Tensor], npva_refere
 
     cloud = Cloud(world, model.aggregator, PUBLISHED)
     pixels = cloud.render(Samples(step.position, directions, places, view.rotation))
-    close(pixels.colour, recorded["st_rgb"][0], 1e-3)
-    close(pixels.depth, recorded["st_depth"][0], 1e-5)
+    close(pixels.colour, recorded["st_rgb"][0], 2e-4)
+    close(pixels.depth, recorded["st_depth"][0], 1e-6)
     assert bool((pixels.hit == recorded["st_valid"]).all())
 
     colour, measured = step.look(step.pixels)
@@ -242,11 +253,45 @@ def test_training_step(model: Networks, recorded: dict[str, Tensor], npva_refere
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
         norm = norms[published(name).replace(".", "/", 1)]
-        length = float(parameter.grad.norm())
-        assert length == pytest.approx(norm, rel=CANCELLED[0], abs=CANCELLED[1]), name
-        apart[name] = max(abs(length - norm) - 1e-6, 0) / norm
-    close_by = [name for name, share in apart.items() if share <= GRADIENT]
-    assert len(close_by) >= 0.75 * len(apart), sorted(apart.items(), key=lambda item: -item[1])[:20]
+        apart[name] = max(abs(float(parameter.grad.norm()) - norm) - ROUNDING, 0) / norm
+    for name, share in apart.items():
+        limits = [limit for network, limit in GRADIENTS.items() if name.startswith(network)]
+        assert share <= (limits[0] if limits else THROUGH_PLACES), name
+    assert sum(share <= GRADIENT for share in apart.values()) >= 0.75 * len(apart)
+
+
+def test_whole_image(npva_reference: Reference, recorded: dict[str, Tensor]) -> None:
+    """Of an evaluation of the first held-out frame: means and variances of the networks' values are recorded, its
+    latent's noise is not. Every fourth pixel that sees the surface; none else is rendered."""
+    step, frame = Step(recorded), npva_subject.Frame(npva_subject.FRAMES // 2)
+    made = networks(npva_reference.salt)
+    theirs = {name: "evbn/" + published(name).replace(".", "/", 1) for name, _ in made.named_buffers()}
+    made.load_state_dict({name: recorded[key] for name, key in theirs.items() if key in recorded}, strict=False)
+    mean, deviation = (torch.as_tensor(value).float() for value in npva_subject.mean_positions())
+    height, width = recorded["ev_valid"].shape
+    K = step.view.K * torch.tensor([[width / step.width], [height / step.height], [1]])
+    view = View(K, step.view.rotation, step.view.translation, height, width)
+    texture, positions = (torch.as_tensor(part).float()[None] for part in (frame.texture, frame.positions))
+    with torch.inference_mode():
+        latent = made.eval().encoder(texture, (positions - mean) / deviation)
+        close(latent.mean, recorded["ev_mean"], 1e-4)
+        noise = torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(NOISE))
+        maps = made.decoders(latent.sample(noise))
+        head = placed(points(maps, mean, deviation), *map(torch.as_tensor, frame.pose))
+        depth = view.depth_map(head.vertices, torch.as_tensor(triangles(True, True)), flat=True)
+        if not torch.equal(depth > 0, recorded["ev_valid"]):
+            pytest.skip("the recording was made with other noise")
+        y, x = (depth > 0).nonzero()[::4].T
+        pixels = torch.stack([x, y], 1)
+        directions = view.directions(pixels + 0.5) / (1 + SHORT)
+        _, distances = view.distances(directions, depth, pixels, PUBLISHED)
+        samples = Samples.along(view.origin, directions, distances, view.rotation)
+        found = Cloud(head, made.aggregator, PUBLISHED).render(samples)
+    error = found.colour - recorded["ev_rgb"][y, x].float()
+    apart = (found.depth - recorded["ev_depth"][y, x]).abs()
+    assert float(-10 * error.square().mean().log10()) > 45
+    assert float(apart.quantile(0.99)) < 1e-2
+    assert float((found.hit == (recorded["ev_rgb"][y, x] > 0).any(1)).double().mean()) > 0.999
 
 
 def test_query(recorded: dict[str, Tensor], model: Networks) -> None:
