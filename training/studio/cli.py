@@ -26,6 +26,7 @@ from .motion import MIDDLE, posed_points
 from .people import BACKGROUND, SKELETON, Occluder, make_occluders, make_recording
 from .subject import Subject, file_subject, studio_subject
 
+_SMALL_HEAD = 96  # pixels a side, of a head that shows no more than half the skin's detail
 CLIPS = ("walk", "wave", "raise_arms", "twist_bend", "squat", "jump")
 _LIMITS = {
     "cameras": (1, 1000),
@@ -123,11 +124,12 @@ def _head(arguments: Namespace) -> int:
     if arguments.blend is not None or arguments.frames < 2:
         raise StudioError("--head films the studio's own character, in 2 frames or more")
     film = head_film(arguments.frames, arguments.resolution, arguments.seed)
+    character = default_character(512 if arguments.resolution <= _SMALL_HEAD else 1024)
     try:
         if arguments.views > 1:
-            write_head_views(arguments.output, default_character(), film, arguments.views)
+            write_head_views(arguments.output, character, film, arguments.views)
         else:
-            write_film(arguments.output, default_character(), film, max(1, arguments.frames // 10))
+            write_film(arguments.output, character, film, max(1, arguments.frames // 10))
     except OSError as error:
         raise StudioError(f"{arguments.output} cannot be written: {error.strerror or error}") from error
     (Identity if arguments.views > 1 else HeadFolder).open(arguments.output)
