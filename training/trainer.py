@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -199,9 +199,13 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
 
     def _identity(self) -> dict[str, Any]:
-        """The options that a run cannot change half-way."""
+        """The options that a run cannot change half-way, where they are not the defaults, so that runs go on when
+        there are new options."""
         free = {"device", "log_every", "checkpoint_every", "picture_every", "output", "evaluate_pictures", "licence"}
-        return {name: value for name, value in asdict(self.options).items() if name not in free}
+        free |= {"steps", "minutes"}
+        defaults = {option.name: option.default for option in fields(TrainOptions)}
+        chosen = asdict(self.options).items()
+        return {name: value for name, value in chosen if name not in free and value != defaults[name]}
 
     def actor(self, metrics: dict[str, Any]) -> Actor:
         """The actor as it stands, with metrics for its provenance."""

@@ -121,10 +121,14 @@ def test_a_run_by_the_clock_ends_with_a_low_learning_rate(capture: Capture, tmp_
     assert trainer.optimizers[0].param_groups[0]["lr"] < trainer.model.parameter_groups()[0]["lr"] / 5
 
 
-def test_a_run_with_other_options_is_not_continued(capture: Capture, tmp_path: Path) -> None:
-    Trainer(read_train_options(config(capture, tmp_path)))._save()
+def test_a_run_goes_on_longer_and_not_with_other_options(capture: Capture, tmp_path: Path) -> None:
+    trainer = Trainer(read_train_options(config(capture, tmp_path)))
+    trainer.train_step()
+    trainer._save()
     with pytest.raises(ConfigError, match="other options"):
         Trainer(read_train_options(config(capture, tmp_path, pixels=60)))
+    longer = Trainer(read_train_options(config(capture, tmp_path, steps=90, minutes=5)))
+    assert longer.step == trainer.step > 0
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(AvatarError, match="damaged"):
         Trainer(read_train_options(config(capture, tmp_path)))
