@@ -52,8 +52,7 @@ class AppearanceEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] display sRGB in [0, 1] to [B, M, A]."""
-        x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)  # faster on CPUs
-        return self.layers(x).view(len(images), self.limbs, self.features)
+        return self.layers((images - self.mean) / self.std).view(len(images), self.limbs, self.features)
 
 
 class _Bottleneck(nn.Module):
