@@ -12,14 +12,6 @@ from avatar_core.camera import Camera
 SHIPPED = Path(__file__).parents[1] / "blend_templates" / "actors" / "robin.actor"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What `-n 2 --dist loadgroup` shares out: the tests of a file, and those of a Blender, stay together, so that
-    what they prepare is prepared once."""
-    for item in items:
-        blender = item.callspec.params.get("studio") if hasattr(item, "callspec") else None
-        item.add_marker(pytest.mark.xdist_group(str(blender or item.path)))
-
-
 @pytest.fixture(scope="session")
 def tiny_actor() -> Path:
     """The actor that comes with the repository: trained, and small enough for tests."""
