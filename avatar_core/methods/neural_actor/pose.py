@@ -82,12 +82,16 @@ class PosedBody:
         return self.grids[version]
 
     def _shell_points(self, shell: Tensor, voxel: float) -> Tensor:
+        """Points of the shell that are no farther than `voxel` from each other: above and below vertices and, where
+        triangles are longer than that, their edges' and their own middles."""
         normals = self.surface[:, 15:18]
         count = max(2, int(torch.ceil((shell[:, 1] - shell[:, 0]).max() / voxel)) + 1)
         share = torch.linspace(0, 1, count, device=shell.device)
         height = shell[:, :1] + share * (shell[:, 1:] - shell[:, :1])  # [V, count]
         points = self.vertices[:, None] + height[..., None] * normals[:, None]
-        corners = points[self.faces]  # [F, 3, count, 3]
+        sides = self.vertices[self.faces]  # [F, 3, 3]
+        wide = ((sides - sides.roll(1, 1)).square().sum(2) > voxel**2).any(1)
+        corners = points[self.faces[wide]]  # [F, 3, count, 3]
         middles = (corners + corners.roll(1, 1)) / 2
         return torch.cat([part.reshape(-1, 3) for part in (points, middles, corners.mean(1))])
 
