@@ -84,9 +84,8 @@ def manifest(path: Path) -> dict[str, str]:
     """The names and hashes of Cryptomatte's objects in an EXR file."""
     import OpenEXR
 
-    with OpenEXR.File(str(path), header_only=True) as file:
-        headers = [part.header for part in file.parts]
-    found = {key: value for header in headers for key, value in header.items() if key.startswith("cryptomatte/")}
-    names = {key.rsplit("/", 1)[1]: value for key, value in found.items()}
+    with OpenEXR.File(str(path), header_only=True) as file:  # which empties its headers at the end
+        about = [entry for part in file.parts for entry in part.header.items() if entry[0].startswith("cryptomatte/")]
+    names = {key.rsplit("/", 1)[1]: value for key, value in about}
     assert (names["name"], names["hash"]) == ("ViewLayer.CryptoObject", "MurmurHash3_32")
     return json.loads(names["manifest"])
