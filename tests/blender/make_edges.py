@@ -26,7 +26,7 @@ NAMES = {"compared": "depths compared", "made": "the merge", "truth": "all in Cy
 
 
 def main(program: str, output: str = str(blenders.ROOT / "docs" / "images")) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         found = blenders.probe(program, folder)
         if isinstance(found, str):

@@ -25,7 +25,7 @@ NAMES = {"alone": "alone, with alpha", "body": "a body", "on_body": "the head on
 
 
 def main(program: str, head: str, body: str, output: str = str(blenders.ROOT / "docs" / "images")) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         found = blenders.probe(program, folder)
         if isinstance(found, str):

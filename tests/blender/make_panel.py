@@ -22,7 +22,7 @@ import build_addon
 def main(program: str, actor: str, output: str = str(blenders.ROOT / "docs" / "images")) -> None:
     if windows.missing():
         raise SystemExit(f"error: install {', '.join(windows.missing())} first")
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         found = blenders.probe(program, folder)
         if isinstance(found, str):

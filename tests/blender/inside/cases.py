@@ -14,6 +14,7 @@ from typing import Any
 import bpy
 import mathutils
 import numpy as np
+import pictures
 import running
 import shot
 from values import SIZE
@@ -526,13 +527,7 @@ def _still(scene: bpy.types.Scene, session: Any, planes: Any) -> np.ndarray:
         finally:
             if session:
                 session.Session.render = real
-        image = bpy.data.images.load(path)
-        image.colorspace_settings.name = "Non-Color"
-        width, height = image.size
-        values = np.empty(width * height * 4, np.float32)
-        image.pixels.foreach_get(values)
-        bpy.data.images.remove(image)
-    return values.reshape(height, width, 4)[::-1]
+        return pictures.read(path)
 
 
 def _grade(scene: bpy.types.Scene) -> str:

@@ -18,7 +18,6 @@ import bpy
 sys.path.insert(0, __file__.rpartition("/")[0])
 import steps
 
-WAIT = 1200  # times 0.1 s, for a photograph or a picture
 SCROLLED = 8  # turns of the mouse wheel, in the sidebar
 FINE = 0.5  # the share of a side's pixels that is fine enough for a photograph
 FRAME = 10  # of the walk, that is shown
@@ -35,7 +34,7 @@ def scenario(actor: str) -> Iterator[float]:
     yield 1.0
     next(region for region in area.regions if region.type == "UI").active_panel_category = "Avatar"
     area.tag_redraw()
-    yield from photographed("install")
+    yield from steps.photographed("install")
     os.environ["AVATAR_WORKER"] = worker  # what the button would have installed
     here: Any = {"window": window, "area": area, "region": region}
     with bpy.context.temp_override(**here):
@@ -50,7 +49,7 @@ def scenario(actor: str) -> Iterator[float]:
         bpy.ops.wm.save_as_mainfile(filepath=str(robin.with_name("first_shot.blend")))
         bpy.ops.avatar.load_actor(filepath=str(robin))
     look(space, (0.35, 0, 0), 4.4)
-    yield from photographed("load")
+    yield from steps.photographed("load")
     with bpy.context.temp_override(**here):
         bpy.ops.avatar.sample_motion(clip="walk")
         scene.frame_end = 107
@@ -59,26 +58,26 @@ def scenario(actor: str) -> Iterator[float]:
         bpy.ops.mesh.primitive_cube_add(size=0.5, location=(0.1, -0.55, 0.25))
         select(bpy.data.objects["robin_rig"])
     look(space, (0.35, 0, 0.9), 4.4)
-    yield from photographed("motion")
+    yield from steps.photographed("motion")
     scene.avatar.live_seconds = 10
     with bpy.context.temp_override(**here):
         bpy.ops.avatar.live()
     space.overlay.show_bones = False
     scroll(window, area)
     viewport = importlib.import_module(f"{steps.EXTENSION}.viewport")
-    for _ in range(WAIT):
+    for _ in range(steps.WAIT):
         found = viewport.shown(space)
         if found is not None and found.share >= FINE:
             break
         area.tag_redraw()
         yield 0.1
-    yield from photographed("live")
+    yield from steps.photographed("live")
     with bpy.context.temp_override(**here):
         bpy.ops.avatar.live()
         bpy.ops.avatar.setup_compositing()
     space.overlay.show_bones = True
     scroll(window, area)
-    yield from photographed("compositing")
+    yield from steps.photographed("compositing")
     shoot(scene, robin.with_name("rendered.png"))
     bpy.ops.render.render(write_still=True)
     steps.tell("rendered")
@@ -113,16 +112,6 @@ def shoot(scene: Any, target: Path) -> None:
     scene.cycles.use_denoising = False
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 720, 540, 100
     scene.render.filepath = str(target)
-
-
-def photographed(name: str) -> Iterator[float]:
-    yield 2.0
-    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
-    steps.tell(name)
-    for _ in range(WAIT):
-        if Path(f"{name}.taken").exists():
-            return
-        yield 0.1
 
 
 steps.run(scenario(sys.argv[sys.argv.index("--") + 1]))

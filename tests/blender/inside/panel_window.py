@@ -16,8 +16,6 @@ import bpy
 sys.path.insert(0, __file__.rpartition("/")[0])
 import steps
 
-WAIT = 400  # times 0.1 s, for a photograph or a picture
-
 
 def scenario(actor: str) -> Iterator[float]:
     bpy.context.preferences.view.ui_scale = 1.1
@@ -50,7 +48,7 @@ def scenario(actor: str) -> Iterator[float]:
     yield 1.0
     next(region for region in area.regions if region.type == "UI").active_panel_category = "Avatar"
     area.tag_redraw()
-    yield from photographed("panel")
+    yield from steps.photographed("panel")
     bpy.context.scene.avatar.live_seconds = 60
     with bpy.context.temp_override(window=window, area=area, region=region):
         bpy.ops.mesh.primitive_cube_add(size=0.4, location=(0.1, -0.5, -1.05))
@@ -58,23 +56,13 @@ def scenario(actor: str) -> Iterator[float]:
         bpy.ops.avatar.live()
     space.overlay.show_bones = False
     viewport = importlib.import_module(f"{steps.EXTENSION}.viewport")
-    for _ in range(WAIT):
+    for _ in range(steps.WAIT):
         found = viewport.shown(space)
         if found is not None and found.share == 1:
             break
         area.tag_redraw()
         yield 0.1
-    yield from photographed("viewport")
-
-
-def photographed(name: str) -> Iterator[float]:
-    yield 2.0
-    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
-    steps.tell(name)
-    for _ in range(WAIT):
-        if Path(f"{name}.taken").exists():
-            return
-        yield 0.1
+    yield from steps.photographed("viewport")
 
 
 steps.run(scenario(sys.argv[sys.argv.index("--") + 1]))

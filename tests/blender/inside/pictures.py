@@ -32,13 +32,14 @@ def still(scene: bpy.types.Scene, shown: Any = None, frame: int = 1, display: bo
             scene.render.filepath = str(Path(folder) / ("still.png" if display else "still.exr"))
             bpy.ops.render.render(write_still=True, scene=scene.name)
             assert not import_module(f"{ADDON}.failures").found()
-            return _read(scene.render.filepath)
+            return read(scene.render.filepath)
     finally:
         if usual is not None:
             tree.links.new(usual, output)
 
 
-def _read(path: str) -> np.ndarray:
+def read(path: str) -> np.ndarray:
+    """A file as [H, W, 4] floats, top row first."""
     image = bpy.data.images.load(path)
     image.colorspace_settings.name = "Non-Color"
     width, height = image.size

@@ -11,6 +11,7 @@ import addon_utils  # comes with bpy
 import bpy
 
 EXTENSION = "bl_ext.user_default.neural_avatars"
+WAIT = 1200  # times 0.1 s, for a photograph or a picture
 
 
 def run(steps: Iterator[float]) -> None:
@@ -37,6 +38,17 @@ def tell(name: str, text: str = "done") -> None:
     part = Path(f"{name}.part")
     part.write_text(text)
     part.rename(name)
+
+
+def photographed(name: str) -> Iterator[float]:
+    """Says that the window can be photographed, and waits until it was."""
+    yield 2.0
+    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
+    tell(name)
+    for _ in range(WAIT):
+        if Path(f"{name}.taken").exists():
+            return
+        yield 0.1
 
 
 def view3d() -> tuple[bpy.types.Window, bpy.types.Area, bpy.types.Region]:
