@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from avatar_core.body import load_body  # noqa: E402
 from avatar_core.cuda.broyden import find_roots  # noqa: E402
 from avatar_core.methods.gdna.body import STARTS, SmplBody  # noqa: E402
-from avatar_core.methods.gdna.extraction import Box, _largest, extract  # noqa: E402
+from avatar_core.methods.gdna.extraction import Box, extract, largest_piece  # noqa: E402
 from avatar_core.methods.gdna.field import Networks  # noqa: E402
 from avatar_core.methods.gdna.posing import PersonMesh, bake, volume  # noqa: E402
 from avatar_core.methods.gdna.search import search_voxels  # noqa: E402
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--resolution", type=int, default=256, help="cells a side of the extraction")
     arguments = parser.parse_args()
     report: dict[str, Any] = {
-        "command": "python benchmarks/gdna.py",
+        "command": f"python benchmarks/gdna.py --repeat {arguments.repeat} --resolution {arguments.resolution}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "threads": torch.get_num_threads(),
         "load": [round(value, 1) for value in os.getloadavg()],
@@ -99,7 +99,7 @@ def published_extraction(logits: Callable[[torch.Tensor], torch.Tensor], box: Bo
         values[tuple(index.T)] = torch.cat([logits(part) for part in points.split(10_000)]).double().numpy()
         known |= wanted
     vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="ascent")
-    _largest(vertices, faces)
+    largest_piece(vertices, faces)
 
 
 def _touched(values: np.ndarray) -> np.ndarray:

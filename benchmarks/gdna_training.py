@@ -123,7 +123,7 @@ def main() -> None:
     fastest = {name: min(values) for name, values in times.items()}
     step = SCANS * fastest["ours"] / CORES
     result = {
-        "command": "python benchmarks/gdna_training.py",
+        "command": f"python benchmarks/gdna_training.py --repeat {options.repeat} --points {options.points}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "load": [round(value, 1) for value in os.getloadavg()],
         "points_a_scan": options.points + options.points // 8,

@@ -22,8 +22,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "blender")]
 import blenders  # noqa: E402
 import windows  # noqa: E402
 
-import build_addon  # noqa: E402
-
 RESULT = ROOT / "benchmarks" / "results" / "viewport.json"
 ACTOR = ROOT / "blend_templates" / "actors" / "robin.actor"
 SIZES = ((640, 480), (1280, 800))  # of Blender's window
@@ -33,17 +31,10 @@ PATIENCE = 1800  # seconds for a window to do its work
 FRAMES = 200  # of the timeline that is scrubbed
 
 
-def _studio(program: str, actor: Path, folder: Path) -> blenders.Studio:
-    found = blenders.probe(program, folder)
-    if isinstance(found, str):
-        raise SystemExit(f"error: {found}")
-    return blenders.equip(found, build_addon.build(folder / "package"), actor, folder)
-
-
 def measure(program: str, actor: Path, size: tuple[int, int], poses: int) -> dict[str, object]:
     windows.WIDTH, windows.HEIGHT = size
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        studio = _studio(program, actor, Path(temporary))
+        studio = blenders.prepared(program, actor, Path(temporary))
         with windows.window(studio, "latency_window", str(poses)) as window:
             told = json.loads(window.wait_for("latency"))
     seconds = sorted(told["seconds"])
@@ -60,7 +51,7 @@ def scrub(program: str, actor: Path) -> dict[str, object]:
     """Goes through FRAMES frames; every one's own pose must come to be seen."""
     windows.WIDTH, windows.HEIGHT = SIZES[-1]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        studio = _studio(program, actor, Path(temporary))
+        studio = blenders.prepared(program, actor, Path(temporary))
         with windows.window(studio, "live_window", str(FRAMES)) as window:
             window.wait_for("first")
             (studio.folder / "first.taken").touch()

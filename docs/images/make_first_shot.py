@@ -19,8 +19,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "blender")]
 import blenders  # noqa: E402
 import windows  # noqa: E402
 
-import build_addon  # noqa: E402
-
 STEPS = ("install", "load", "motion", "live", "compositing")
 COLOURS = 128  # of a photograph, which is mostly grey
 ACTOR = ROOT / "blend_templates" / "actors" / "robin.actor"
@@ -32,10 +30,7 @@ def main(program: str, actor: str = str(ACTOR), output: str = str(ROOT / "docs" 
     windows.WIDTH, windows.HEIGHT = 1200, 1000
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
-        found = blenders.probe(program, folder)
-        if isinstance(found, str):
-            raise SystemExit(f"error: {found}")
-        studio = blenders.equip(found, build_addon.build(folder / "package"), Path(actor), folder)
+        studio = blenders.prepared(program, Path(actor), folder)
         with windows.window(studio, "first_shot") as window:
             for step in STEPS:
                 window.wait_for(step)

@@ -138,6 +138,17 @@ def probe(program: str, folder: Path) -> Blender | str:
     return Blender(name, found, module, version, () if answer[2] == "True" else ("chroot", "/host"))
 
 
+def prepared(program: str, actor: Path, folder: Path) -> Studio:
+    """For scripts: a Blender with the extension as it stands. Raises SystemExit."""
+    sys.path.insert(0, str(ROOT))
+    import build_addon
+
+    found = probe(program, folder)
+    if isinstance(found, str):
+        raise SystemExit(f"error: {found}")
+    return equip(found, build_addon.build(folder / "package"), actor, folder)
+
+
 def equip(blender: Blender, package: Path, actor: Path, folder: Path) -> Studio:
     """Installs the extension as its users do and lays out the folder."""
     shutil.copytree(HERE / "inside", folder / "inside", ignore=shutil.ignore_patterns("__pycache__"))

@@ -22,10 +22,6 @@ import blenders
 import numpy as np
 import OpenEXR
 
-sys.path.insert(0, str(blenders.ROOT))
-
-import build_addon
-
 SEED = 7
 LATEST = 0.3  # seconds into a frame at which a worker is killed
 PATIENCE = 4 * 3600  # seconds for a Blender
@@ -101,12 +97,9 @@ def main(program: str, frames: str = "1000", kills: str = "10") -> None:
     blenders.TIMEOUT = PATIENCE
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
-        found = blenders.probe(program, folder)
-        if isinstance(found, str):
-            raise SystemExit(f"error: {found}")
         actor = blenders.ROOT / "blend_templates" / "actors" / "robin.actor"
-        studio = blenders.equip(found, build_addon.build(folder / "package"), actor, folder)
-        print(found.name, run(studio, int(frames), int(kills)), flush=True)
+        studio = blenders.prepared(program, actor, folder)
+        print(studio.blender.name, run(studio, int(frames), int(kills)), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,6 @@ import blenders
 import numpy as np
 from PIL import Image, ImageDraw
 
-sys.path.insert(0, str(blenders.ROOT))
-
-import build_addon
-
 ACTOR = blenders.ROOT / "blend_templates" / "actors" / "robin.actor"
 PART = (slice(40, 180), slice(50, 150))  # rows and columns that are shown
 SCALE = 4
@@ -28,10 +24,7 @@ NAMES = {"compared": "depths compared", "made": "the merge", "truth": "all in Cy
 def main(program: str, output: str = str(blenders.ROOT / "docs" / "images")) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
-        found = blenders.probe(program, folder)
-        if isinstance(found, str):
-            raise SystemExit(f"error: {found}")
-        studio = blenders.equip(found, build_addon.build(folder / "package"), ACTOR, folder / "studio")
+        studio = blenders.prepared(program, ACTOR, folder)
         done = studio.script("edges_picture", str(studio.actor), str(studio.folder))
         if done.returncode:
             raise SystemExit(done.stdout + done.stderr)

@@ -16,10 +16,6 @@ import blenders
 import numpy as np
 from PIL import Image, ImageDraw
 
-sys.path.insert(0, str(blenders.ROOT))
-
-import build_addon
-
 SQUARES = 24  # pixels a side, behind what is transparent
 NAMES = {"alone": "alone, with alpha", "body": "a body", "on_body": "the head on it"}
 
@@ -27,10 +23,7 @@ NAMES = {"alone": "alone, with alpha", "body": "a body", "on_body": "the head on
 def main(program: str, head: str, body: str, output: str = str(blenders.ROOT / "docs" / "images")) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
-        found = blenders.probe(program, folder)
-        if isinstance(found, str):
-            raise SystemExit(f"error: {found}")
-        studio = blenders.equip(found, build_addon.build(folder / "package"), Path(body), folder / "studio")
+        studio = blenders.prepared(program, Path(body), folder)
         inside = shutil.copy(head, studio.folder / "head.actor")
         done = studio.script("head_picture", str(inside), str(studio.actor), str(studio.folder))
         if done.returncode:

@@ -14,20 +14,13 @@ from pathlib import Path
 import blenders
 import windows
 
-sys.path.insert(0, str(blenders.ROOT))
-
-import build_addon
-
 
 def main(program: str, actor: str, output: str = str(blenders.ROOT / "docs" / "images")) -> None:
     if windows.missing():
         raise SystemExit(f"error: install {', '.join(windows.missing())} first")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
-        found = blenders.probe(program, folder)
-        if isinstance(found, str):
-            raise SystemExit(f"error: {found}")
-        studio = blenders.equip(found, build_addon.build(folder / "package"), Path(actor), folder)
+        studio = blenders.prepared(program, Path(actor), folder)
         with windows.window(studio, "panel_window") as window:
             for name in ("panel", "viewport"):
                 window.wait_for(name)

@@ -79,7 +79,7 @@ def extract(
     vertices = np.clip(vertices.astype(np.float64) + start, 0, box.cells)
     vertices = _polish(logits, vertices, values, box, polish, check)
     places = (box.low + vertices * box.cell).astype(np.float32)
-    return _largest(places, faces.astype(np.int32))
+    return largest_piece(places, faces.astype(np.int32))
 
 
 def _refine(logits: Callable[[Tensor], Tensor], box: Box, check: Callable[[], None]) -> np.ndarray:
@@ -186,7 +186,8 @@ def _around(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.pad(values[within], widths, constant_values=_OUTSIDE), np.array([low for low, _ in bounds])
 
 
-def _largest(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def largest_piece(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V, 3] and faces [F, 3] of the connected part of a mesh that has the largest area."""
     links = np.concatenate([faces[:, :2], faces[:, 1:]])
     shape = len(vertices), len(vertices)
     _, piece = connected_components(coo_array((np.ones(len(links), bool), tuple(links.T)), shape), directed=False)

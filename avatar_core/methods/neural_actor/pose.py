@@ -82,8 +82,8 @@ class PosedBody:
         return self.grids[version]
 
     def _shell_points(self, shell: Tensor, voxel: float) -> Tensor:
-        """Points of the shell that are no farther than `voxel` from each other: above and below vertices and, where
-        triangles are longer than that, their edges' and their own middles."""
+        """Points whose voxels, with the neighbours of these, hold the shell: above and below vertices and, where
+        triangles are longer than a voxel, middles of them and of their edges, which do for triangles of six voxels."""
         normals = self.surface[:, 15:18]
         count = max(2, int(torch.ceil((shell[:, 1] - shell[:, 0]).max() / voxel)) + 1)
         share = torch.linspace(0, 1, count, device=shell.device)
