@@ -21,7 +21,7 @@ from .errors import AvatarError
 from .frame import Frame
 from .mesh_file import Mesh
 from .methods import METHODS, load_method
-from .methods.base import DressableModel, Model, RiggedModel, SurfaceModel, TexturedModel
+from .methods.base import DressableModel, LimbedModel, Model, RiggedModel, SurfaceModel, TexturedModel
 from .quality import QUALITIES, Cancelled, quality_named
 from .rigged_mesh import RiggedMesh
 
@@ -138,6 +138,11 @@ class Actor:
         if not isinstance(self._model, RiggedModel):
             raise AvatarError(f"actors of the method '{self.metadata['method']}' are no meshes that bones can deform")
         return self._model.rigged(self.schema.check(controls), detail)
+
+    @property
+    def limbs(self) -> tuple[str, ...]:
+        """Names of the limbs that `Frame.limb` counts; empty for methods whose frames tell of none."""
+        return self._model.limb_names if isinstance(self._model, LimbedModel) else ()
 
     @property
     def textured(self) -> bool:

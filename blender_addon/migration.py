@@ -37,7 +37,12 @@ def _list_codes(avatar: bpy.types.Object) -> None:
         avatar.property_overridable_library_set(f'["{name}"]', True)
 
 
-_STEPS: tuple[Callable[[bpy.types.Object], None], ...] = (_list_codes,)  # step i leads from version i to i + 1
+def _note_limbs(avatar: bpy.types.Object) -> None:
+    """1 to 2: an avatar did not say whether its pictures have limbs; those of this one method had."""
+    avatar.avatar.limbs = avatar.avatar.limbs or avatar.avatar.method == "human_view_synthesis"
+
+
+_STEPS: tuple[Callable[[bpy.types.Object], None], ...] = (_list_codes, _note_limbs)  # i leads from version i to i + 1
 
 
 def _known() -> list[bpy.types.Object | bpy.types.Scene]:

@@ -16,7 +16,7 @@ from .attempt import Attempt, FileAttempt
 from .errors import SceneError
 from .placing import ground_under
 from .pose import current_betas
-from .properties import AvatarSettings, actor_file, actor_objects, avatar_of, body_mesh, owner_scene
+from .properties import AvatarSettings, actor_file, actor_objects, avatar_of, body_mesh, note_facts, owner_scene
 from .rig import RigArrays, build_rig, fit_bones
 from .wardrobe import picture
 
@@ -246,8 +246,7 @@ def _named(armature: bpy.types.Object, path: Path, facts: session.ActorFacts) ->
     """Makes `armature` the avatar of an actor; returns its settings."""
     settings = armature.avatar
     settings.actor_path, settings.actor_name, settings.packed = relative_paths.stored(path), path.stem, None
-    settings.method = str(facts.metadata.get("method", ""))
-    settings.licence = str(facts.metadata.get("licence", ""))
+    note_facts(armature, facts)
     return settings
 
 

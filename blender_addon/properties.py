@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 
 from . import compat, packing
 from .errors import SceneError
 
+if TYPE_CHECKING:
+    from .session import ActorFacts
+
 ENGINE = "AVATAR"
 LIMB_PASS = "Limb"
-_METHODS_WITH_LIMBS = {"human_view_synthesis"}
-VERSION = 1  # of all these properties, see migration.py
+VERSION = 2  # of all these properties, see migration.py
 _LABEL_LENGTH = 40  # bytes of a mask's name; Blender cuts names of passes off at 63
 _QUALITIES = (
     ("draft", "Draft", "Fastest: for timing and blocking"),
@@ -85,6 +88,7 @@ class AvatarSettings(bpy.types.PropertyGroup):
     latents: bpy.props.StringProperty(options={"HIDDEN"})  # names of custom properties, with commas
     method: bpy.props.StringProperty(name="Method", options={"HIDDEN"})
     licence: bpy.props.StringProperty(name="Licence", options={"HIDDEN"})
+    limbs: bpy.props.BoolProperty(options={"HIDDEN"})  # the actor's pictures tell which limb shows
     display: bpy.props.StringProperty(options={"HIDDEN"})  # of a body, see viewport.set_live
 
 
@@ -144,7 +148,15 @@ def mask_names(scene: bpy.types.Scene) -> dict[str, str]:
 
 def has_limbs(scene: bpy.types.Scene) -> bool:
     """Whether an avatar of the scene tells which limb shows in a pixel."""
-    return any(actor.avatar.method in _METHODS_WITH_LIMBS for actor in actor_objects(scene))
+    return any(actor.avatar.limbs for actor in actor_objects(scene))
+
+
+def note_facts(actor: bpy.types.Object, facts: ActorFacts) -> None:
+    """Keeps on an avatar what panels and passes need to know of its actor where no worker can be asked."""
+    settings = actor.avatar
+    settings.method = str(facts.metadata.get("method", ""))
+    settings.licence = str(facts.metadata.get("licence", ""))
+    settings.limbs = bool(facts.limbs)
 
 
 def owner_scene(scene: bpy.types.Scene) -> bpy.types.Scene:

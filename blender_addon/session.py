@@ -24,6 +24,7 @@ class ActorFacts:
 
     schema: dict[str, Any]  # avatar_core.controls.ControlSchema as a dictionary
     metadata: dict[str, Any]
+    limbs: tuple[str, ...]  # names of those that `Planes.limb` counts; empty where its pictures tell of none
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Planes:
     depth: np.ndarray  # [H, W] metres, 1e10 where nothing is
     normal: np.ndarray  # [H, W, 3] avatar_core's world
     mask: np.ndarray  # [H, W] 0 to 1
-    limb: np.ndarray | None = None  # [H, W] the limb that shows, counted from 1; 0: none. Not for all methods
+    limb: np.ndarray | None = None  # [H, W] the limb that shows, counted from 1; 0: none. Where the actor has limbs
 
 
 class Session:
@@ -91,7 +92,7 @@ class Session:
                 if not path.exists():
                     remedy = "press Find Actor File in the sidebar, tab Avatar"
                 raise SceneError(f"{error}: {remedy}.") from error
-            known = self._facts[key] = ActorFacts(header["schema"], header["metadata"])
+            known = self._facts[key] = ActorFacts(header["schema"], header["metadata"], tuple(header.get("limbs", ())))
         return known
 
     def body(self, path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

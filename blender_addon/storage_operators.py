@@ -12,7 +12,7 @@ from . import packing, session
 from .attempt import Attempt, FileAttempt, OnAvatar
 from .errors import SceneError
 from .pose import read_controls
-from .properties import actor_file, avatar_of, body_mesh
+from .properties import actor_file, avatar_of, body_mesh, note_facts
 from .relative_paths import stored
 
 
@@ -69,11 +69,13 @@ class AVATAR_OT_find_actor(OnAvatar, FileAttempt, bpy.types.Operator):
     def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
         path, lost = self.actor, avatar.avatar.actor_path
-        schema = session.current.actor(path).schema
-        read_controls(avatar, body_mesh(avatar), schema, context.evaluated_depsgraph_get())  # refuses another skeleton
+        facts = session.current.actor(path)
+        graph = context.evaluated_depsgraph_get()
+        read_controls(avatar, body_mesh(avatar), facts.schema, graph)  # refuses another skeleton
         found = [other for other in bpy.data.objects if other.avatar.actor_path == lost and other.library is None]
         for other in found:
             other.avatar.actor_path, other.avatar.packed = stored(path), None
+            note_facts(other, facts)
         return f"{len(found)} {'avatar uses' if len(found) == 1 else 'avatars use'} {path.name} now."
 
 

@@ -83,6 +83,13 @@ class TexturedModel(Model, Protocol):
 
 
 @runtime_checkable
+class LimbedModel(Model, Protocol):
+    """A model whose frames tell which limb shows."""
+
+    limb_names: tuple[str, ...]  # of those that `Frame.limb` counts
+
+
+@runtime_checkable
 class DressableModel(Model, Protocol):
     """A model that looks like whom pictures show."""
 

@@ -142,7 +142,8 @@ class Server:
             "topology_hash": body.topology_hash,
         }
         planes = {} if actor.preview is None else {"preview": np.ascontiguousarray(actor.preview, np.uint8)}
-        return {"schema": actor.schema.to_dict(), "metadata": actor.metadata, "body": summary}, planes
+        facts = {"schema": actor.schema.to_dict(), "metadata": actor.metadata, "limbs": list(actor.limbs)}
+        return {**facts, "body": summary}, planes
 
     def body(self, job: Job) -> Answer:
         """The arrays from which the add-on builds the rig: those of `blend_templates.rig.RigArrays`."""

@@ -13,6 +13,7 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -55,6 +56,16 @@ class Studio:
         runner, script = str(self.folder / "run_in_blender.py"), str(self.folder / "inside" / f"{name}.py")
         start = [runner] if self.blender.module else ["-P", runner]
         return self.run(self.blender.command(*start, "--", script, *arguments), worker)
+
+    def report(self, name: str, actor: Path) -> dict[str, Any]:
+        """The JSON that inside/`name`.py prints as REPORT about an actor."""
+        seen = self.folder / actor.name  # by that Blender too
+        if seen != actor:
+            shutil.copy(actor, seen)
+        done = self.script(name, str(seen))
+        line = next((line for line in done.stdout.splitlines() if line.startswith("REPORT ")), None)
+        assert done.returncode == 0 and line is not None, done.stdout + done.stderr
+        return json.loads(line.removeprefix("REPORT "))
 
     def build(self, shots: dict[str, dict[str, object]]) -> None:
         """Saves NAME.blend with the shot of inside/shot.py, for each name with its options."""

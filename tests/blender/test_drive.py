@@ -1,50 +1,33 @@
-"""In Blender an armature of another maker drives an actor, and a picture says whom it looks like."""
+"""In real Blenders an armature of another maker drives an actor, and a picture says whom it looks like."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from blenders import Studio
 
 from avatar_core.actor import Actor, describe
 from avatar_core.body.template import load_template
 from avatar_core.methods.human_view_synthesis import Config, Model
 
-if importlib.util.find_spec("bpy") is None:
-    pytest.skip("bpy is not installed", allow_module_level=True)
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    sys.path.insert(0, str(ROOT))
-    import build_addon
-
-    folder = tmp_path_factory.mktemp("drive")
+@pytest.fixture(scope="session")
+def actor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = Model(Config(size=64, latent=64, base=16, pose_width=0), load_template()).eval()
     model.appearance.normal_()
-    actor = Actor(model, model.body, describe("human_view_synthesis", model, model.body, {"name": "x"}, "CC0-1.0"))
-    actor.save(folder / "x.actor")
-    package = build_addon.stage(folder / "neural_avatars")
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from avatar_core.worker.__main__ import main; main([])"
-    worker = shlex.join([sys.executable, "-I", "-c", code])
-    script = Path(__file__).with_name("drive_script.py")
-    start = f"import sys, runpy; sys.argv[0] = {str(script)!r}; runpy.run_path({str(script)!r}, run_name='__main__')"
-    command = [sys.executable, "-c", start, str(folder / "x.actor"), worker, str(package)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    line = next((line for line in done.stdout.splitlines() if line.startswith("REPORT ")), None)
-    assert done.returncode == 0 and line is not None, done.stdout + done.stderr
-    return json.loads(line.removeprefix("REPORT "))
+    path = tmp_path_factory.mktemp("drive") / "x.actor"
+    Actor(model, model.body, describe("human_view_synthesis", model, model.body, {"name": "x"}, "CC0-1.0")).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(studio: Studio, actor: Path) -> dict[str, Any]:
+    return studio.report("drive", actor)
 
 
 def test_rigs_of_other_makers_are_understood(report: dict[str, Any]) -> None:
@@ -73,8 +56,10 @@ def test_bones_are_joints_in_metres(report: dict[str, Any]) -> None:
     np.testing.assert_allclose(np.subtract(moved["LElbow"], at["LElbow"]), [1, 0, -2], atol=1e-6)
 
 
-def test_they_make_a_picture(report: dict[str, Any]) -> None:
+def test_they_make_a_picture_that_tells_limbs(report: dict[str, Any], actor: Path) -> None:
     assert report["covered"] > 0.05
+    numbers = set(report["limbs"])
+    assert len(numbers) > 5 and numbers <= set(range(len(Actor.load(actor).limbs) + 1))
 
 
 def test_an_image_datablock_says_who_it_is(report: dict[str, Any]) -> None:

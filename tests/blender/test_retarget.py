@@ -1,46 +1,26 @@
-"""In Blender a character of another maker, at another rest pose and size, poses an actor of SMPL's joints."""
+"""In real Blenders a character of another maker, at another rest pose and size, poses an actor of SMPL's joints."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from blenders import Studio
 
 from avatar_core.actor import Actor
 from avatar_core.body import Body
 from avatar_core.body.kinematics import relative_transforms
 
-if importlib.util.find_spec("bpy") is None:
-    pytest.skip("bpy is not installed", allow_module_level=True)
-
-ROOT = Path(__file__).parents[2]
 MAKERS = ("mixamo", "rigify")
 LIMBS = (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory, tiny_actor: Path) -> dict[str, Any]:
-    sys.path.insert(0, str(ROOT))
-    import build_addon
-
-    package = build_addon.stage(tmp_path_factory.mktemp("retarget") / "neural_avatars")
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from avatar_core.worker.__main__ import main; main([])"
-    script = str(Path(__file__).with_name("retarget_script.py"))
-    start = f"import sys, runpy; sys.argv[0] = {script!r}; runpy.run_path({script!r}, run_name='__main__')"
-    worker = shlex.join([sys.executable, "-I", "-c", code])
-    command = [sys.executable, "-c", start, str(tiny_actor), worker, str(package)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    line = next((line for line in done.stdout.splitlines() if line.startswith("REPORT ")), None)
-    assert done.returncode == 0 and line is not None, done.stdout + done.stderr
-    return json.loads(line.removeprefix("REPORT "))
+def report(studio: Studio) -> dict[str, Any]:
+    return studio.report("retarget", studio.actor)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ class FakeActor:
         self.orders = json.loads(path.read_text())
         self.path = path
         self.metadata = {"loaded": time.time_ns(), "orders": self.orders}
+        self.limbs = ()
         self.body = SimpleNamespace(
             name="fake",
             vertices=np.zeros((3, 3)),

@@ -96,7 +96,7 @@ def test_the_stand_in_is_the_posed_body(ask, actor):
 
 def test_load_brings_what_the_panel_shows(ask, actor):
     header = ask("load").header
-    assert header["schema"] == actor.schema.to_dict()
+    assert header["schema"] == actor.schema.to_dict() and header["limbs"] == []
     assert header["metadata"]["licence"] == "CC0-1.0" and header["metadata"]["method"] == "neural_actor"
 
 

@@ -31,7 +31,7 @@ _STEP = 16  # pixels to which the drawn box is rounded, so that its size seldom 
 
 
 class Model(nn.Module):
-    """Implements methods.base.Model. appearance: [P, A] the person's; the control of that name replaces it."""
+    """Implements methods.base.LimbedModel. appearance: [P, A] the person's; the control of that name replaces it."""
 
     appearance: Tensor
 
@@ -40,7 +40,7 @@ class Model(nn.Module):
         self.config, self.body = config, body
         self.exact = config.published  # files keep what was published to the last bit
         skeleton = config.skeleton_of()
-        self.skeleton = skeleton
+        self.skeleton, self.limb_names = skeleton, skeleton.limb_names
         self.generator = Generator(config)
         self.register_buffer("appearance", torch.zeros(len(self.generator.primitives), config.features))
         names = tuple(body.joint_names)

@@ -85,7 +85,7 @@ def case_baked_pictures_have_the_same_passes(actor: str) -> None:
 def case_limbs_are_a_pass(actor: str) -> None:
     """Where an actor knows its limbs, the number of the one that shows; of the avatar that is in front."""
     scene, avatars = two_avatars(actor)
-    avatars[0].avatar.method = "human_view_synthesis"
+    avatars[0].avatar.limbs = True
     assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}  # Refresh
     session = import_module(f"{ADDON}.session")
     real = session.Session.render

@@ -151,26 +151,28 @@ def case_missing_actor_is_found_again(actor: Path) -> None:
     said = refused(lambda: part("session").current.actor(file_of(first)))
     assert str(actor) in said and "press Find Actor File" in said, said
     activate(first)
+    first.avatar.licence = second.avatar.licence = "of another file"
     first.data.bones["head"].name = "skull"
     assert "lacks bones" in failure(lambda: bpy.ops.avatar.find_actor(filepath=str(moved)))
     first.data.bones["skull"].name = "head"
     assert bpy.ops.avatar.find_actor(filepath=str(moved)) == {"FINISHED"}
     assert first.avatar.actor_path == second.avatar.actor_path == "//moved/robin.actor"
+    assert first.avatar.licence == second.avatar.licence == "CC0-1.0"
 
 
 def case_files_of_an_earlier_version_are_migrated(actor: Path) -> None:
-    """The first files had codes and did not say so."""
+    """The first files had codes and limbs and did not say so."""
     blend, migration = actor.with_name("old.blend"), part("migration")
     rig = load(actor)
     rig["shape"], rig["appearance"], rig["note"] = [0.5] * 4, [0.0] * 3, "mine"
-    rig.avatar.latents = ""
+    rig.avatar.latents, rig.avatar.method, rig.avatar.limbs = "", "human_view_synthesis", False
     migration.unregister()  # as the add-on of then saved it
     rig.avatar.version = 0
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
     migration.register()
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     rig = activate()
-    assert (rig.avatar.version, rig.avatar.latents) == (part("properties").VERSION, "shape")
+    assert (rig.avatar.version, rig.avatar.latents) == (part("properties").VERSION, "shape") and rig.avatar.limbs
     assert rig.is_property_overridable_library('["shape"]'), "where it is linked it can be changed"
     assert bpy.ops.avatar.sample_person() == {"FINISHED"}
     empty()

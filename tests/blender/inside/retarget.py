@@ -1,28 +1,20 @@
-"""Inside of Blender: characters of other makers pose a body of SMPL's joints.
+"""Characters of other makers pose a body of SMPL's joints.
 
-Arguments: the actor's file, the command of the worker, the staged package. Prints a line REPORT with JSON.
+Argument: the actor's file. Prints a line REPORT with JSON.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-import os
-import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import bpy
 import mathutils
 import numpy as np
-
-actor, worker, package = sys.argv[1:4]
-os.environ["AVATAR_WORKER"] = worker
-sys.path.insert(0, str(Path(package).parent))
-addon = importlib.import_module(Path(package).name)
-pose, session = (importlib.import_module(f"{addon.__name__}.{name}") for name in ("pose", "session"))
-bpy.ops.wm.read_factory_settings(use_empty=True)
-addon.register()
+from pictures import ADDON
 
 SPINES = {
     "mixamo": ("Hips", "Spine", "Spine1", "Spine2", "Neck", "Head"),
@@ -90,48 +82,49 @@ def turn_z(angle: float) -> np.ndarray:
     return np.array(mathutils.Matrix.Rotation(angle, 3, "Z"))
 
 
-def controls(made: bpy.types.Object) -> tuple[dict, float]:
-    bpy.context.view_layer.update()
-    seen = pose.read_controls(made, None, schema, bpy.context.evaluated_depsgraph_get())
-    return seen.controls, seen.scale
+def main(arguments: list[str]) -> int:
+    actor = Path(arguments[0])
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    session = import_module(f"{ADDON}.session").current
+    schema, (_, arrays) = session.actor(actor).schema, session.body(actor)
+    rest = dict(zip(schema["joints"], arrays["joints"].astype(float)))
+    report: dict[str, Any] = {maker: driven(maker, rest, actor, schema) for maker in SPINES}
+    bare = bpy.data.objects.new("bare", bpy.data.armatures.new("bare"))
+    bpy.context.scene.collection.objects.link(bare)
+    bpy.context.view_layer.objects.active = bare
+    try:
+        bpy.ops.avatar.drive_armature(filepath=str(actor))
+    except RuntimeError as error:
+        report["refused"] = str(error)
+    session.close()
+    print("REPORT " + json.dumps(report), flush=True)
+    return 0
 
 
-schema = session.current.actor(Path(actor)).schema
-header, arrays = session.current.body(Path(actor))
-rest = dict(zip(schema["joints"], arrays["joints"].astype(float)))
-report: dict[str, dict] = {}
-for maker in SPINES:
+def driven(maker: str, rest: dict[str, np.ndarray], actor: Path, schema: dict[str, Any]) -> dict[str, Any]:
+    """What the actor is told of a character at rest and in a wild pose, and where the character's joints are then."""
     made = character(maker, rest)
-    with bpy.context.temp_override(object=made, active_object=made):
-        said = bpy.ops.avatar.drive_armature(filepath=actor)
-    found = {"said": sorted(said), "bones": json.loads(made.avatar.joint_map)["bones"]}
-    found["rest"], found["scale"] = controls(made)
+    said = sorted(bpy.ops.avatar.drive_armature(filepath=str(actor)))
+    at_rest, scale = controls(made, schema)
     form, sides, names = LIMBS[maker]
     generator = np.random.default_rng(5)
     for bone in made.pose.bones:
         bone.rotation_mode = "QUATERNION"
-        bone.rotation_quaternion = (
-            mathutils.Vector(generator.normal(0, 0.2, 3)).length
-            and mathutils.Euler(generator.normal(0, 0.3, 3)).to_quaternion()
-        )
+        bone.rotation_quaternion = mathutils.Euler(generator.normal(0, 0.3, 3)).to_quaternion()
     made.location, made.rotation_euler = (0.5, -1, 0.2), (0, 0, 0.7)
-    found["posed"], _ = controls(made)
-    world = made.matrix_world
+    posed, _ = controls(made, schema)
     heads = {
-        f"{word}_{joint}": world @ made.pose.bones[form.format(side, name)].head
+        f"{word}_{joint}": made.matrix_world @ made.pose.bones[form.format(side, name)].head
         for word, side in zip(("left", "right"), sides)
         for joint, name in zip(JOINTS, names)
     }
-    found["heads"] = {joint: [head.x, head.z, -head.y] for joint, head in heads.items()}  # avatar_core's world
-    report[maker] = found
+    places = {joint: [head.x, head.z, -head.y] for joint, head in heads.items()}  # avatar_core's world
+    bones = json.loads(made.avatar.joint_map)["bones"]
+    return {"said": said, "bones": bones, "rest": at_rest, "scale": scale, "posed": posed, "heads": places}
 
-bare = bpy.data.objects.new("bare", bpy.data.armatures.new("bare"))
-bpy.context.scene.collection.objects.link(bare)
-try:
-    with bpy.context.temp_override(object=bare, active_object=bare):
-        bpy.ops.avatar.drive_armature(filepath=actor)
-except RuntimeError as error:
-    report["refused"] = str(error)
-session.current.close()
-print("REPORT " + json.dumps(report), flush=True)
-os._exit(0)
+
+def controls(made: bpy.types.Object, schema: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    bpy.context.view_layer.update()
+    read = import_module(f"{ADDON}.pose").read_controls
+    seen = read(made, None, schema, bpy.context.evaluated_depsgraph_get())
+    return seen.controls, seen.scale
