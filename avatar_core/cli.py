@@ -24,8 +24,14 @@ COMMANDS = {
     "fit": ("training.scans.fit_cli", "find a person of gDNA's that looks like a scan or a normal map"),
     "evaluate": ("training.evaluate", "measure an actor on held-out cameras and poses"),
     "render": ("avatar_core.commands.render", "render an actor outside of Blender"),
-    "infer": ("avatar_core.commands.infer", "draw people of a capture from other cameras, or as somebody else"),
-    "gaussians": ("avatar_core.commands.gaussians", "draw Gaussian primitives alone: spheres, ellipsoids, poses"),
+    "infer": (
+        "avatar_core.methods.human_view_synthesis.infer",
+        "draw people of a capture from other cameras, or as somebody else",
+    ),
+    "gaussians": (
+        "avatar_core.methods.human_view_synthesis.gaussians",
+        "draw Gaussian primitives alone: spheres, ellipsoids, poses",
+    ),
     "vary": ("avatar_core.commands.vary", "write a shot of new people: samples, blends, body shapes"),
     "replay-head": ("training.heads.replay", "show recorded frames beside an NPVA head, with the tracked mesh"),
     "worker": ("avatar_core.worker.__main__", "serve a Blender, here or by ssh, over standard input and output"),

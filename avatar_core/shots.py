@@ -147,8 +147,7 @@ def capture_shot(folder: Path, camera: str | None) -> Shot:
     """The poses of a capture, of a tracked head, or of a folder in Neural Actor's layout, from one of its cameras
     (default: the first)."""
     if (folder / "transform").is_dir():
-        from .data.neural_actor import NeuralActorFolder
-        from .methods.neural_actor.paper.importer import smpl_controls
+        from .data.neural_actor import NeuralActorFolder, smpl_controls
 
         published = NeuralActorFolder.open(folder)
         names, cameras = [f"{i:04d}" for i in range(len(published.cameras))], published.cameras

@@ -14,10 +14,10 @@ from avatar_core.actor import QUALITIES, Actor
 from avatar_core.data.capture import Capture
 from avatar_core.data.head_capture import open_capture
 from avatar_core.data.multiface_capture import MultifaceCapture
+from avatar_core.data.texture_maps import TextureMaps
 from avatar_core.device import choose
 from avatar_core.errors import AvatarError
 from avatar_core.frame import Frame, linear_to_srgb, srgb_to_linear, write_image
-from avatar_core.methods.neural_actor.paper.training import Lessons
 
 from .lpips import LPIPS, SMALLEST
 from .metrics import mask_box, psnr, ssim
@@ -83,10 +83,10 @@ def texture_set(actor: Actor, capture: Capture) -> dict[str, dict[str, float]]:
     if not held or not known:
         return {}
     size = len(actor.texture(capture.frames[held[0]].controls))
-    lessons = Lessons(capture, known, size)
-    mean, rows = lessons.mean().numpy(), []
+    maps = TextureMaps(capture, known, size)
+    mean, rows = maps.mean().numpy(), []
     for frame in held:
-        seen, truth = lessons.confidence(frame).numpy() > 0, lessons.texture(frame).numpy()
+        seen, truth = maps.confidence(frame).numpy() > 0, maps.texture(frame).numpy()
         found = actor.texture(capture.frames[frame].controls)
         rows.append((psnr(truth[seen], found[seen]), psnr(truth[seen], mean[seen])))
     ours, static = np.mean(rows, axis=0)

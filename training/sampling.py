@@ -8,10 +8,10 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
+from avatar_core.data.boxes import square_in
 from avatar_core.data.capture import Capture
 from avatar_core.data.head_capture import HeadCapture
 from avatar_core.methods.base import RayBatch
-from avatar_core.methods.nerf_blendshape.patches import patch
 
 from .options import TrainOptions
 
@@ -71,7 +71,7 @@ class RaySampler:
         side = min(round(self._options.pixels**0.5), height, width)
         if isinstance(self._capture, HeadCapture):
             box = self._capture.boxes(frame)[int(rng.integers(2))]
-            columns, rows = patch(box, (width, height), rng, side).T
+            columns, rows = square_in(box, (width, height), rng, side).T
             return rows * width + columns
         row, column = np.divmod(int(rng.choice(near)), width)
         top, left = min(max(0, row - side // 2), height - side), min(max(0, column - side // 2), width - side)

@@ -27,7 +27,7 @@ from avatar_core.cuda.skin import skin_points
 from avatar_core.data.capture import Capture
 from avatar_core.errors import AvatarError
 from avatar_core.frame import write_image
-from avatar_core.methods.neural_actor.pose import vertex_normals
+from avatar_core.render.normals import vertex_normals
 from avatar_core.render.texels import Texels
 
 _VIEWS = 3  # of each texel that are kept

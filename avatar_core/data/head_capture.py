@@ -12,9 +12,10 @@ from ..body.expressions import EXPRESSIONS
 from ..body.stand_in import stand_in
 from ..camera import Camera
 from ..controls import Controls, ControlSchema
+from .boxes import Box
 from .capture import Capture, CaptureCamera, CaptureFrame
 from .multiface_capture import MultifaceCapture
-from .nerf_blendshape import Box, HeadFolder
+from .nerf_blendshape import HeadFolder
 from .scans import ScanCapture
 
 _HELD_OUT, _SHARE = 500, 10  # frames at the end, at most one in ten

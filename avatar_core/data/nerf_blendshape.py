@@ -29,6 +29,7 @@ from PIL import Image
 from ..body.expressions import EXPRESSIONS
 from ..camera import Camera, CameraError
 from ..errors import AvatarError
+from .boxes import Box
 
 COEFFICIENTS = len(EXPRESSIONS)
 LANDMARKS = 478
@@ -51,16 +52,6 @@ class HeadFrame:
     number: int
     camera: Camera
     expression: np.ndarray
-
-
-@dataclass(frozen=True)
-class Box:
-    """Pixels left <= x < right, top <= y < bottom."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
 
 
 @dataclass(frozen=True)

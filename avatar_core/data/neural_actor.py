@@ -13,7 +13,7 @@ camera-to-world poses, rotations stored transposed, joint transforms with the jo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..camera import Camera
+from ..controls import Controls
 from .layout import PICTURES, LayoutError, opencv_camera, picture_size, read_json, read_picture, read_text, sorted_files
 
 _WHITE = 250  # sRGB value above which a corner counts as white
@@ -119,6 +120,33 @@ class NeuralActorFolder:
         _background(path, image)
         alpha = np.where((image < self.white).any(-1, keepdims=True), 255, 0).astype(np.uint8)
         return np.concatenate([image, alpha], 2)
+
+
+def rest_joints(frames: Sequence[ActorFrame]) -> np.ndarray:
+    """[J, 3] metres: the joint centres that the transforms turn about. The layout stores posed joints only; a joint and
+    its transform belong to one rest centre, J = A^-1 [joint in the frame's space; 1], the same in all frames."""
+    found = []
+    for frame in frames:
+        posed = (frame.joints - frame.translation) @ frame.rotation.T
+        inverse = np.linalg.inv(frame.transforms)
+        found.append((inverse[:, :3, :3] @ posed[..., None])[..., 0] + inverse[:, :3, 3])
+    centres = np.median(found, axis=0)
+    spread = np.abs(np.array(found) - centres).max()
+    if spread > 0.01:
+        raise LayoutError(f"the joints of transform/ do not belong to their transforms (they differ by {spread:.3f} m)")
+    return centres
+
+
+def smpl_controls(frames: Sequence[ActorFrame]) -> list[Controls]:
+    """Frames in SMPL's controls: its root turns about the pelvis, the layout's about the origin."""
+    pelvis = rest_joints(frames)[0]
+    return [
+        Controls(
+            pose=frame.pose.astype(np.float32),
+            transl=(frame.translation - pelvis + pelvis @ frame.rotation).astype(np.float32),
+        )
+        for frame in frames
+    ]
 
 
 def _read_mesh(folder: Path) -> ActorMesh:

@@ -18,10 +18,9 @@ from avatar_core.actor import Actor
 from avatar_core.body import load_body
 from avatar_core.camera import Camera
 from avatar_core.controls import Controls
-from avatar_core.data.neural_actor import NeuralActorFolder
+from avatar_core.data.neural_actor import NeuralActorFolder, smpl_controls
 from avatar_core.frame import EMPTY_DEPTH, linear_to_srgb
 from avatar_core.methods.neural_actor.paper.geometry import to_world
-from avatar_core.methods.neural_actor.paper.importer import smpl_controls
 from tests.conformance.weights import neural_actor
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"

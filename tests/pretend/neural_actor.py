@@ -11,11 +11,11 @@ import torch
 from avatar_core.body import load_body
 from avatar_core.camera import Camera
 from avatar_core.controls import Controls
+from avatar_core.data.texture_maps import TextureMaps
 from avatar_core.methods.base import RayBatch
 from avatar_core.methods.neural_actor import paper
 from avatar_core.methods.neural_actor.config import Config
 from avatar_core.methods.neural_actor.model import Model
-from avatar_core.methods.neural_actor.paper.training import Lessons
 from avatar_core.quality import Quality
 
 QUALITY = Quality(0.02, 1.0, 0.01)
@@ -29,7 +29,7 @@ def made(kind: str) -> Model | paper.Model:
     return paper.Model(config, load_body())
 
 
-class Grey(Lessons):
+class Grey(TextureMaps):
     """Maps without a capture."""
 
     def texture(self, frame: int) -> torch.Tensor:
@@ -54,7 +54,7 @@ def main(kind: str) -> None:
         model.proxy_mesh(pose)
         print(f"picture {np.abs(plain.rgba - there.rgba).max():.3g} of {plain.mask.max():.3g}")
         if isinstance(model, paper.Model):
-            model._lessons = Grey(None, [0], 32, DEVICE)  # type: ignore[arg-type]
+            model._maps = Grey(None, [0], 32, DEVICE)  # type: ignore[arg-type]
         else:
             model._training_poses = [pose]
         correction = torch.zeros(24, 3, device=DEVICE).requires_grad_(), torch.zeros(3, device=DEVICE).requires_grad_()

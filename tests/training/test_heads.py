@@ -14,13 +14,12 @@ import torch
 from avatar_core.actor import Actor
 from avatar_core.body.expressions import EXPRESSIONS
 from avatar_core.cuda.composite import accumulate, sample_weights
+from avatar_core.data.boxes import SIDE, Box, in_box, square_in
 from avatar_core.data.capture import CaptureError
 from avatar_core.data.head_capture import HeadCapture, open_capture
-from avatar_core.data.nerf_blendshape import Box
 from avatar_core.errors import AvatarError
 from avatar_core.methods.nerf_blendshape.fast.model import STEP
 from avatar_core.methods.nerf_blendshape.head import PlacedHead
-from avatar_core.methods.nerf_blendshape.patches import SIDE, in_box, patch
 from avatar_core.quality import QUALITIES
 from avatar_core.shots import capture_shot, rest_shot
 from training.evaluate import evaluate, rendered_pair
@@ -144,7 +143,7 @@ def test_patches_lie_in_their_box() -> None:
     rng = np.random.default_rng(0)
     for box in (Box(40, 30, 120, 90), Box(5, 5, 20, 12), Box(100, 100, 127, 127)):
         for _ in range(20):
-            x, y = patch(box, (128, 128), rng).T
+            x, y = square_in(box, (128, 128), rng).T
             assert len(x) == SIDE**2 and x.min() >= 0 and y.min() >= 0 and max(x.max(), y.max()) < 128
             if box.right - box.left >= SIDE and box.bottom - box.top >= SIDE:
                 assert x.min() >= box.left and x.max() < box.right and y.min() >= box.top and y.max() < box.bottom

@@ -19,6 +19,7 @@ from ...cuda.body_frame import ShapedBody
 from ...cuda.canonical import canonical_points
 from ...cuda.closest_point import TriangleBVH
 from ...cuda.skin import blend, sparse_weights
+from ...render.normals import vertex_normals
 from ...render.occupancy import OccupancyGrid
 
 
@@ -169,18 +170,3 @@ def to_canonical(posed: PosedBody, points: Tensor, reach: float = torch.inf) -> 
     distance2, face, bary = posed.bvh.closest(points, reach)
     canonical, height, facing, vertices = canonical_points(points, distance2, face, bary, posed.surface, posed.faces)
     return CanonicalPoints(canonical, height, facing, vertices, bary, posed.surface)
-
-
-def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Angle-weighted unit normals [V, 3] of a mesh (Baerentzen and Aanaes 2005), in double precision inside: in single
-    the last bit depends on how PyTorch shares the faces over threads."""
-    corners = vertices.double()[faces]  # [F, 3, 3]
-    face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    face = torch.nn.functional.normalize(face, dim=1)
-    total = torch.zeros_like(vertices, dtype=torch.float64)
-    for corner in range(3):
-        one = torch.nn.functional.normalize(corners[:, (corner + 1) % 3] - corners[:, corner], dim=1)
-        two = torch.nn.functional.normalize(corners[:, (corner + 2) % 3] - corners[:, corner], dim=1)
-        angle = torch.acos((one * two).sum(1).clamp(-1, 1))
-        total.index_add_(0, faces[:, corner], face * angle[:, None])
-    return torch.nn.functional.normalize(total, dim=1).to(vertices)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ...render.normals import vertex_normals
 from .config import Config
 from .field import Field
-from .pose import BodyTensors, vertex_normals
+from .pose import BodyTensors
 
 _HEIGHTS = 26
 _THRESHOLD = 3.0  # 1/m; 3 % of the light is lost over a centimetre

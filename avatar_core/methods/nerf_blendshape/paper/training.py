@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,16 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....data.boxes import in_box, square_in
 from ....data.head_capture import HeadCapture
 from ....nn.pcg import pcg32_uniform
 from ...base import RayBatch
 from ..head import PlacedHead
-from ..patches import Perceptual, in_box, patch
 from .compositing import training_pixels
 from .march import MOST, interval, march
 
 if TYPE_CHECKING:
     from .model import Model
+
+Perceptual = Callable[[Tensor, Tensor], Tensor]
+"""Two pictures [1, 3, H, W], display sRGB in [0, 1], to their distance, a scalar."""
 
 PRUNE_FIRST, PRUNE_EVERY = (1000, 2000), 2000  # steps; the released code goes on once an epoch, its author advises this
 _MASK_STEPS, _PATCH_STEPS = 4000, 20000
@@ -75,12 +78,13 @@ class Lessons:
         return total
 
     def _face(self, render: _Render, batch: RayBatch, step: int) -> Tensor:
-        """The mouth on even steps, the face on odd ones."""
+        """The mouth on even steps, the face on odd ones. The released code takes a square's first pixel from a place
+        that is not rounded, so that most of its squares start outside of the box; here they lie inside."""
         rng, size = np.random.default_rng((step, batch.frame)), (batch.camera.width, batch.camera.height)
         face, mouth = self.capture.boxes(batch.frame)
         box = face if step % 2 else mouth
         count = len(batch.pixels)
-        pixels = in_box(box, size, count, rng) if self.perceptual is None else patch(box, size, rng)
+        pixels = in_box(box, size, count, rng) if self.perceptual is None else square_in(box, size, rng)
         picture, _ = render(pixels[:, None] + 0.5, pixels, self._noise(len(pixels)))
         image = self.capture.image(0, batch.frame)[..., :3]
         target = torch.as_tensor(image[pixels[:, 1], pixels[:, 0]]).float() / 255

@@ -15,9 +15,9 @@ from ....body import load_body
 from ....data.conversion import add_arguments as add_capture_arguments
 from ....data.conversion import write_capture
 from ....data.layout import LayoutError
-from ....data.neural_actor import NeuralActorFolder
+from ....data.neural_actor import NeuralActorFolder, smpl_controls
 from ....frame import write_image
-from .importer import actor_body, smpl_controls
+from .importer import actor_body
 
 _CAMERAS = 4  # that are looked at
 _ON_PERSON = 0.5  # share of the joints

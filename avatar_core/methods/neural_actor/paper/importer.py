@@ -15,8 +15,7 @@ from .... import __version__
 from ....actor import Actor, describe
 from ....body import Body, load_body
 from ....body.joints import SMPL_JOINTS, SMPL_PARENTS
-from ....controls import Controls
-from ....data.neural_actor import ActorFrame, ActorMesh, LayoutError, NeuralActorFolder
+from ....data.neural_actor import ActorFrame, ActorMesh, LayoutError, NeuralActorFolder, rest_joints
 from ....errors import AvatarError
 from . import checkpoint
 from .config import CHOICES, Config
@@ -115,33 +114,6 @@ def actor_body(mesh: ActorMesh, frames: Sequence[ActorFrame], shape: Body | None
         shapedirs=np.zeros((0, 3, 0), np.float32) if shape is None else shape.shapedirs,
         licence=licence,
     )
-
-
-def rest_joints(frames: Sequence[ActorFrame]) -> np.ndarray:
-    """[J, 3] metres: the joint centres that the transforms turn about. The layout stores posed joints only; a joint and
-    its transform belong to one rest centre, J = A^-1 [joint in the frame's space; 1], the same in all frames."""
-    found = []
-    for frame in frames:
-        posed = (frame.joints - frame.translation) @ frame.rotation.T
-        inverse = np.linalg.inv(frame.transforms)
-        found.append((inverse[:, :3, :3] @ posed[..., None])[..., 0] + inverse[:, :3, 3])
-    centres = np.median(found, axis=0)
-    spread = np.abs(np.array(found) - centres).max()
-    if spread > 0.01:
-        raise LayoutError(f"the joints of transform/ do not belong to their transforms (they differ by {spread:.3f} m)")
-    return centres
-
-
-def smpl_controls(frames: Sequence[ActorFrame]) -> list[Controls]:
-    """Frames in SMPL's controls: its root turns about the pelvis, the layout's about the origin."""
-    pelvis = rest_joints(frames)[0]
-    return [
-        Controls(
-            pose=frame.pose.astype(np.float32),
-            transl=(frame.translation - pelvis + pelvis @ frame.rotation).astype(np.float32),
-        )
-        for frame in frames
-    ]
 
 
 def _regressor(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from ....body import Body
 from ....camera import Camera
 from ....controls import Controls, ControlSchema
 from ....data.capture import Capture
+from ....data.texture_maps import TextureMaps
 from ....frame import Frame
 from ....mesh_file import Mesh
 from ....quality import Quality
@@ -24,7 +25,7 @@ from .dynamic_texture import StoredTextures, TexturePredictor, texture_loss
 from .picture import Picture
 from .renderer import Renderer
 from .seams import Gutter
-from .training import JOINT, PAINTED, TEXTURE, Lessons, losses
+from .training import JOINT, PAINTED, TEXTURE, losses
 
 _TILE = 1 << 14  # rays at a time
 
@@ -67,7 +68,7 @@ class Model(nn.Module):
         )
         self._folded: tuple[Tensor, Tensor] | None = None
         self._pictures: dict[int, Picture] = {}
-        self._lessons: Lessons | None = None
+        self._maps: TextureMaps | None = None
 
     def render(
         self,
@@ -95,24 +96,24 @@ class Model(nn.Module):
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         """Starts from the maps of the training frames; raises CaptureError for a frame without one."""
-        self._lessons = Lessons(capture, frames, self.config.texture_size, self.rest.device)
+        self._maps = TextureMaps(capture, frames, self.config.texture_size, self.rest.device)
         if isinstance(self.textures, TexturePredictor):
-            self.textures.mean.data.copy_(self._lessons.mean().permute(2, 0, 1))
+            self.textures.mean.data.copy_(self._maps.mean().permute(2, 0, 1))
             return
         chosen = np.linspace(0, len(frames) - 1, self.config.textures).round().astype(int)
         for place, index in enumerate(chosen):
-            self.textures.maps[place] = (self._lessons.texture(frames[index]) * 255).round().to(torch.uint8)
+            self.textures.maps[place] = (self._maps.texture(frames[index]) * 255).round().to(torch.uint8)
             self.textures.poses[place] = torch.as_tensor(capture.frames[frames[index]].controls.pose)
 
     def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
-        assert self._lessons is not None, "prepare() comes first"
+        assert self._maps is not None, "prepare() comes first"
         total: dict[str, Tensor] = {}
         for batch in batches:
-            picture, image = self._picture_for(batch), self._lessons.texture(batch.frame)
+            picture, image = self._picture_for(batch), self._maps.texture(batch.frame)
             terms = {}
             if isinstance(self.textures, TexturePredictor):
                 painted = self.paint(picture, batch.controls)
-                terms["texture"] = TEXTURE * texture_loss(painted, image, self._lessons.confidence(batch.frame))
+                terms["texture"] = TEXTURE * texture_loss(painted, image, self._maps.confidence(batch.frame))
                 if float(torch.rand(())) < PAINTED:
                     image = painted if progress > JOINT else painted.detach()
             picture.folded = self.renderer.texture_map(image)

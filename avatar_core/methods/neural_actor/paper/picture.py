@@ -19,8 +19,8 @@ from ....frame import srgb_to_linear
 from ....mesh_file import Mesh
 from ....quality import Quality
 from ....render import isosurface
+from ....render.normals import vertex_normals
 from ....render.tiles import Watch, empty_planes
-from ..pose import vertex_normals
 from .config import Config
 from .geometry import PosedMesh, to_frame, to_world
 from .rays import EMPTY, Pixels, near_far

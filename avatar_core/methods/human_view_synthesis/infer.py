@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..actor import QUALITIES, Actor
-from ..camera import Camera
-from ..controls import Controls
-from ..data.people.capture import PeopleCapture, Recording
-from ..data.people.views import SURE, pose_view, square_around
-from ..errors import AvatarError
-from ..frame import write_png
-from ..methods.human_view_synthesis.model import Model
-from ..video import VideoWriter, picture_of
-from .render import frame_range
+from ...actor import QUALITIES, Actor
+from ...camera import Camera
+from ...commands.render import frame_range
+from ...controls import Controls
+from ...data.people.capture import PeopleCapture, Recording
+from ...data.people.views import SURE, pose_view, square_around
+from ...errors import AvatarError
+from ...frame import write_png
+from ...video import VideoWriter, picture_of
+from .model import Model
 
 _PICTURES = 8  # that an appearance is read from
 _TURNS = 2.0  # of the virtual camera in a film

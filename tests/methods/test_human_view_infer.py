@@ -13,10 +13,10 @@ from avatar_core.actor import Actor, describe
 from avatar_core.body.template import load_template
 from avatar_core.camera import Camera
 from avatar_core.cli import main
-from avatar_core.commands.infer import Motion, virtual_shots
 from avatar_core.data.capture import CaptureCamera
 from avatar_core.data.people.capture import Joints, PeopleCapture, Recording, write_people
 from avatar_core.methods.human_view_synthesis import Config, Model
+from avatar_core.methods.human_view_synthesis.infer import Motion, virtual_shots
 
 FRAMES, SIDE = 3, 64
 

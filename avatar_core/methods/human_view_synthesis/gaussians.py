@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.people.capture import PeopleCapture
-from ..errors import AvatarError
-from ..frame import write_image
-from ..methods.human_view_synthesis.latent import latent_image
-from ..methods.human_view_synthesis.lens import plane
-from ..methods.human_view_synthesis.primitives import Gaussians, Primitives
-from ..methods.human_view_synthesis.skeleton import SKELETONS
-from ..video import limb_colour
+from ...data.people.capture import PeopleCapture
+from ...errors import AvatarError
+from ...frame import write_image
+from ...video import limb_colour
+from .latent import latent_image
+from .lens import plane
+from .primitives import Gaussians, Primitives
+from .skeleton import SKELETONS
 
 _MANY = 64
 _MOST = 100_000
@@ -87,7 +87,7 @@ def shapes(kind: str, count: int, seed: int) -> Gaussians:
 
 def pose(arguments: Namespace) -> tuple[torch.Tensor, Gaussians]:
     """Rays of the square about the person, in so many pixels, and the Gaussians of limbs, wide enough to be seen."""
-    from ..data.people.views import square_around
+    from ...data.people.views import square_around
 
     capture = PeopleCapture.open(arguments.capture)
     recording = next((r for r in capture.recordings if arguments.recording in (None, r.name)), None)

@@ -1,25 +1,25 @@
-"""Patches of the face and the mouth, for the last phase of training, and what may be minimised on them.
-
-The released code takes a patch's first pixel from an unrounded place, so that most of its patches start outside of the
-box; here they lie inside.
-"""
+"""Boxes of pixels in a picture, about a face or a mouth, and pixels drawn from them for training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
-from ...data.nerf_blendshape import Box
-
-SIDE = 32  # pixels
-
-Perceptual = Callable[[Tensor, Tensor], Tensor]
-"""Two pictures [1, 3, H, W], display sRGB in [0, 1], to their distance, a scalar."""
+SIDE = 32  # pixels of a square
 
 
-def patch(box: Box, size: tuple[int, int], rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
+@dataclass(frozen=True)
+class Box:
+    """Pixels left <= x < right, top <= y < bottom."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def square_in(box: Box, size: tuple[int, int], rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
     """[side * side, 2] x, y of pixels, row by row, of a square in the box (or over its middle, where that is smaller)
     within a picture of size (width, height)."""
     side = min(side, *size)
