@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LIVE_THREAD = "avatars in the viewport"  # the name of every such thread: it may not touch bpy
 FIRST_SECONDS = 0.1  # what the first, coarse picture may take
-_COARSEST, _COARSE = 1 / 16, 1 / 2  # the shares of a side at which the first picture is made
+_SHARES = tuple(2 ** (-n / 2) for n in range(6, 1, -1))  # of a side, 1/8 to 1/2: few, allocators keep memory of each
 _PAUSE = 0.2  # seconds, before trying again what a final render has pushed aside
 _RETRY = 2.0  # seconds, before a view that failed is tried again
 _turn = threading.Lock()  # views take turns: only more urgent work pushes one aside
@@ -67,7 +67,7 @@ class Live:
         self._render, self._contended = render, contended
         self._wanted: View | None = None
         self._busy = self._closing = False
-        self._pixels_per_second = 1e5  # of the last first picture
+        self._level, self._first_seconds = len(_SHARES) // 2, FIRST_SECONDS  # of the next first picture; of the last
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=LIVE_THREAD, daemon=True)
         self._thread.start()
@@ -82,13 +82,19 @@ class Live:
             again = bool(self.error) and not self._busy and time.monotonic() - self.asked > _RETRY
             if view != self._wanted or again:
                 self._wanted, self._busy, self.asked = view, True, time.monotonic()
-                self._change.notify()
+                self._change.notify_all()
+
+    def wait_for(self, view: View, patience: float) -> None:
+        """Waits for the first picture of `view`, so many seconds at most, and only where it is due by then."""
+        with self._change:
+            if self.asked + self._first_seconds < time.monotonic() + patience:
+                self._change.wait_for(lambda: not self._busy or self._shows(view), patience)
 
     def close(self, wait: bool = True) -> None:
         """Ends the thread; waits for it, two seconds at most."""
         with self._change:
             self._closing = True
-            self._change.notify()
+            self._change.notify_all()
         if wait:
             self._thread.join(2)
 
@@ -98,6 +104,7 @@ class Live:
             with self._change:
                 while self._wanted is done and not self._closing:
                     self._busy = False
+                    self._change.notify_all()
                     self._change.wait()
                 view = self._wanted
             if view is None or self._closing:
@@ -116,9 +123,7 @@ class Live:
 
     def _refine(self, view: View) -> bool:
         """Coarse to fine, as far as the view's seconds go; False where it was interrupted."""
-        pixels = view.width * view.height
-        share = (self._pixels_per_second * FIRST_SECONDS / max(pixels, 1)) ** 0.5
-        share, quality = min(max(share, _COARSEST), _COARSE), "draft"
+        share, quality = _SHARES[self._level], "draft"
         while True:
             first = quality == "draft"
             stop = partial(self._interrupted, view, first)
@@ -135,15 +140,26 @@ class Live:
             finally:
                 seconds = max(time.monotonic() - began, 1e-4)
                 _turn.release()
-            self.shown = Shown(view, share, picture)
+            with self._change:
+                self.shown = Shown(view, share, picture)
+                self._change.notify_all()
             if first:
-                self._pixels_per_second = pixels * share**2 / seconds
+                self._learn(seconds)
             if view is not self._wanted or share >= 1:
                 return True
             finer = min(share * 2, 1.0)
             if not first and seconds * (finer / share) ** 2 > view.seconds:
                 return True
             share, quality = finer, "preview"
+
+    def _learn(self, seconds: float) -> None:
+        """Makes first pictures coarser or finer by one share; much of their time does not depend on it."""
+        self._first_seconds = seconds
+        step = -1 if seconds > FIRST_SECONDS else 1 if seconds < 0.7 * FIRST_SECONDS else 0
+        self._level = min(max(self._level + step, 0), len(_SHARES) - 1)
+
+    def _shows(self, view: View) -> bool:
+        return self.shown is not None and self.shown.view == view
 
     def _interrupted(self, view: View, first: bool) -> bool:
         return self._closing or self._contended() or (not first and view is not self._wanted)

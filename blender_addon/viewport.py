@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Live avatars in the 3D view, behind and before the scene's objects, whatever the shading.
 
-A draw handler compares what the view shows with what was asked for last, asks anew where they differ (live.py
-renders in a thread) and draws the newest picture with its depths. Until a picture of the view is there, the posed
-body stands in. Nothing of the file is written while drawing.
+When something changed, a handler asks for a picture of what the views will show (live.py renders in a thread); where a
+view itself moved, the draw handler does. It draws the newest picture with its depths, and the posed body until there is
+one. Nothing of the file is written while drawing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import blf
 import bpy
 import numpy as np
 from bpy.app.handlers import persistent
+from mathutils import Matrix
 
 from . import session, shot
 from .coordinates import Region, rigid, view_controls
@@ -27,9 +29,22 @@ from .properties import actor_file, actor_objects, body_mesh
 
 _TICK = 0.01  # seconds between two looks for a new picture
 _PATIENCE = 0.4  # seconds that the picture of an earlier pose stays
+_GRACE = 0.05  # seconds that drawing waits for a picture that is about to come
 _STANDING_IN = "BOUNDS"  # how Blender draws a body while its avatar is live
 _views: dict[int, _Space] = {}
 _handlers: list[Any] = []
+
+
+@dataclass(frozen=True)
+class _Eye:
+    """How a 3D view sees the scene."""
+
+    width: int  # pixels
+    height: int
+    pose: np.ndarray  # [4, 4] of the view's camera, in Blender's world
+    projection: np.ndarray  # [4, 4] Blender's window_matrix
+    perspective: bool
+    camera: Matrix | None  # of the camera object that is looked through
 
 
 @dataclass
@@ -37,9 +52,11 @@ class _Space:
     """One 3D view."""
 
     live: Live
+    eye: _Eye | None = None  # when it was drawn last
     error: str = ""  # of reading the scene
     drawn: Shown | None = None
     picture: GpuPicture | None = None  # of `drawn`
+    bodies: tuple[View, list[GpuBody]] | None = None  # that stand in
     late: bool = False  # what is drawn is of an earlier pose
     said: str = ""  # the sentence that is drawn
 
@@ -86,12 +103,14 @@ def register() -> None:
     add = bpy.types.SpaceView3D.draw_handler_add
     _handlers.append(add(_draw, (), "WINDOW", "POST_VIEW"))
     _handlers.append(add(_draw_text, (), "WINDOW", "POST_PIXEL"))
-    bpy.app.handlers.load_pre.append(_forget_all)
+    for event, reaction in _reactions():
+        event.append(reaction)
 
 
 def unregister() -> None:
-    if _forget_all in bpy.app.handlers.load_pre:
-        bpy.app.handlers.load_pre.remove(_forget_all)
+    for event, reaction in _reactions():
+        if reaction in event:
+            event.remove(reaction)
     while _handlers:
         bpy.types.SpaceView3D.draw_handler_remove(_handlers.pop(), "WINDOW")
     if bpy.app.timers.is_registered(_tick):
@@ -99,6 +118,15 @@ def unregister() -> None:
     for space in _views.values():
         space.live.close()
     _views.clear()
+
+
+def _reactions() -> list[tuple[Any, Any]]:
+    events = bpy.app.handlers
+    return [
+        (events.load_pre, _forget_all),
+        (events.depsgraph_update_post, _ask_ahead),
+        (events.frame_change_post, _ask_ahead),
+    ]
 
 
 def _draw() -> None:
@@ -111,37 +139,69 @@ def _draw() -> None:
     space = _views[key]
     try:
         session.current.settle()
-        view, space.error = _view(context), ""
+        space.eye = _eye(context)
+        view, space.error = _view(context.scene, context.space_data, space.eye, context.evaluated_depsgraph_get()), ""
     except SceneError as error:
         space.error = str(error)
         return
-    space.live.ask(view)
-    if not bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.register(_tick, first_interval=_TICK)
+    _ask(space, view)
+    space.live.wait_for(view, _GRACE)
     newest = space.live.shown
     if newest is not space.drawn:
         space.drawn, space.picture = newest, GpuPicture(newest.picture) if newest is not None else None
     space.late = newest is not None and newest.view != view and newest.view.same_camera(view)
     on_time = space.late and time.monotonic() - space.live.asked < _PATIENCE
     if space.picture is not None and newest is not None and (newest.view == view or on_time):
+        space.bodies = None
         space.picture.draw(context.region_data.window_matrix)
         return
     space.late = False
     if not space.sentence:
-        _draw_bodies(context)
+        _draw_bodies(context, space, view)
 
 
-def _view(context: bpy.types.Context) -> View:
-    """What the region shows now. Raises SceneError."""
-    region3d, region = context.region_data, Region(*_size(context.region), 0, 0, *_size(context.region))
-    if not region3d.is_perspective:
-        raise SceneError("Live avatars need a perspective view: press 5 on the number pad.")
-    depsgraph = context.evaluated_depsgraph_get()
+@persistent
+def _ask_ahead(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    """Asks for what the views are about to show: while Blender draws all else, the picture is on its way."""
+    if not scene.avatar.live or depsgraph.mode == "RENDER":
+        return
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas if window.scene == scene else ():
+            shown = area.spaces.active
+            space = _views.get(shown.as_pointer()) if area.type == "VIEW_3D" else None
+            if space is None or space.eye is None or space.eye.camera != _camera(shown):
+                continue  # it was not drawn yet, or moves with its camera
+            with contextlib.suppress(SceneError):  # drawing says it
+                _ask(space, _view(scene, shown, space.eye, depsgraph))
+
+
+def _ask(space: _Space, view: View) -> None:
+    space.live.ask(view)
+    if not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=_TICK)
+
+
+def _eye(context: bpy.types.Context) -> _Eye:
+    region3d, region = context.region_data, context.region
     pose = rigid(np.linalg.inv(np.array(region3d.view_matrix, np.float64)))
     projection = np.array(region3d.window_matrix, np.float64)
+    return _Eye(region.width, region.height, pose, projection, region3d.is_perspective, _camera(context.space_data))
+
+
+def _camera(space: bpy.types.SpaceView3D) -> Matrix | None:
+    """Where the camera is that a 3D view looks through."""
+    looks = space.region_3d.view_perspective == "CAMERA" and space.camera is not None
+    return space.camera.matrix_world.copy() if looks else None
+
+
+def _view(scene: bpy.types.Scene, space: bpy.types.SpaceView3D, eye: _Eye, depsgraph: bpy.types.Depsgraph) -> View:
+    """What a 3D view shows now. Raises SceneError."""
+    if not eye.perspective:
+        raise SceneError("Live avatars need a perspective view: press 5 on the number pad.")
+    region = Region(eye.width, eye.height, 0, 0, eye.width, eye.height)
     jobs, unread = [], []
-    for actor in actor_objects(context.scene):
-        if not actor.visible_get(viewport=context.space_data):
+    for actor in actor_objects(scene):
+        if not actor.visible_get(viewport=space):
             continue
         path = actor_file(actor)
         facts = session.current.known(path)
@@ -149,13 +209,9 @@ def _view(context: bpy.types.Context) -> View:
             unread.append(path)
             continue
         posed = read_controls(actor, body_mesh(actor), facts.schema, depsgraph)
-        camera = view_controls(pose, projection, region, posed.scale)
+        camera = view_controls(eye.pose, eye.projection, region, posed.scale)
         jobs.append(shot.Job(actor.name, path, "preview", posed.controls, camera, posed.scale, actor.avatar.ahead))
-    return View(region.width, region.height, tuple(jobs), context.scene.avatar.live_seconds, tuple(unread))
-
-
-def _size(region: bpy.types.Region) -> tuple[int, int]:
-    return region.width, region.height
+    return View(eye.width, eye.height, tuple(jobs), scene.avatar.live_seconds, tuple(unread))
 
 
 def _render(view: View, share: float, quality: str, stop: Any) -> Any:
@@ -167,12 +223,14 @@ def _render(view: View, share: float, quality: str, stop: Any) -> Any:
     return shot.render(jobs, width, height, stop)
 
 
-def _draw_bodies(context: bpy.types.Context) -> None:
-    depsgraph = context.evaluated_depsgraph_get()
-    for actor in actor_objects(context.scene):
-        mesh = body_mesh(actor)
-        if mesh is not None and mesh.type == "MESH" and actor.visible_get(viewport=context.space_data):
-            GpuBody(mesh.evaluated_get(depsgraph)).draw(context.region_data)
+def _draw_bodies(context: bpy.types.Context, space: _Space, view: View) -> None:
+    if space.bodies is None or space.bodies[0] != view or view.unread:
+        depsgraph = context.evaluated_depsgraph_get()
+        shown = [actor for actor in actor_objects(context.scene) if actor.visible_get(viewport=context.space_data)]
+        meshes = [mesh for mesh in map(body_mesh, shown) if mesh is not None and mesh.type == "MESH"]
+        space.bodies = view, [GpuBody(mesh.evaluated_get(depsgraph)) for mesh in meshes]
+    for body in space.bodies[1]:
+        body.draw(context.region_data)
 
 
 def _draw_text() -> None:

@@ -7,6 +7,11 @@ import os
 import sys
 from typing import NoReturn
 
+# Idle threads leave the processor to Blender. Libraries read these as they are loaded: torch's OpenMP, NumPy's OpenBLAS
+# (whose small products gain nothing from threads that then spin for a while).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from .actors import ActorCache
 from .server import Server, take_stdio
 
@@ -25,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> NoReturn:
     """Serves until the client is gone, and ends the process."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads leave the processor to Blender
     readinto, write = take_stdio()
     code = Server(readinto, write, ActorCache(options.actors), options.device, options.idle).serve()
     sys.stderr.flush()

@@ -78,3 +78,54 @@ def test_the_newest_wish_counts_and_errors_are_said(live: Any) -> None:
         time.sleep(0.01)
     one.close()
     assert one.error == "No."
+
+
+def test_drawing_waits_only_for_a_picture_that_is_about_to_come(live: Any) -> None:
+    pace = [0.02]
+
+    def render(view: Any, share: float, quality: str, stop: Callable[[], bool]) -> Any:
+        time.sleep(pace[0])
+        return quality
+
+    def drawn(number: int, patience: float) -> tuple[bool, float]:
+        """Whether the picture is there after waiting, and how long that took."""
+        view, began = live.View(100 + number, 100, (), 0.0), time.monotonic()
+        one.ask(view)
+        one.wait_for(view, patience)
+        return one.shown is not None and one.shown.view == view, time.monotonic() - began
+
+    def rest() -> None:
+        while one.busy:
+            time.sleep(0.01)
+
+    one = live.Live(render, lambda: False)
+    drawn(0, 0)
+    rest()
+    assert drawn(1, 5)[0]  # a fast one: the very first drawing shows it
+    rest()
+    pace[0] = 0.6
+    shown, _ = drawn(2, 0)
+    assert not shown
+    rest()
+    shown, seconds = drawn(3, 0.1)  # known to be slow: nobody waits
+    rest()
+    one.close()
+    assert not shown and seconds < 0.05
+
+
+def test_first_pictures_are_as_fine_as_their_time_allows(live: Any) -> None:
+    def render(view: Any, share: float, quality: str, stop: Callable[[], bool]) -> Any:
+        if quality == "draft":
+            drafts.append(share)
+            time.sleep(live.FIRST_SECONDS * pace)
+        return quality
+
+    for pace, better in ((0.1, max), (1.5, min)):
+        drafts: list[float] = []
+        one = live.Live(render, lambda: False)
+        for number in range(6):
+            one.ask(live.View(100 + number, 100, (), 0.0))
+            while one.busy:
+                time.sleep(0.01)
+        one.close()
+        assert drafts[-1] == better(drafts) != drafts[0]

@@ -73,9 +73,8 @@ def scrub(space: Any, area: Any, scene: Any, frames: int) -> Iterator[float]:
     """Goes through the timeline; each frame's own pose must come to be seen."""
     poses, memory = [], []
     for frame in range(1, frames + 1):
-        scene.frame_set(frame)
-        yield 0.01
         before = viewport().shown(space).view
+        scene.frame_set(frame)
         yield from until(lambda before=before: viewport().shown(space).view != before, area)
         poses.append(viewport().shown(space).view.jobs[0].controls["pose"][16][2])  # the left upper arm
         memory.append(resident())
