@@ -113,19 +113,20 @@ def test_drawing_waits_only_for_a_picture_that_is_about_to_come(live: Any) -> No
     assert not shown and seconds < 0.05
 
 
-def test_first_pictures_are_as_fine_as_their_time_allows(live: Any) -> None:
+@pytest.mark.parametrize(("pace", "better"), [(0.1, max), (1.5, min)])
+def test_first_pictures_are_as_fine_as_their_time_allows(live: Any, pace: float, better: Any) -> None:
+    drafts: list[float] = []
+
     def render(view: Any, share: float, quality: str, stop: Callable[[], bool]) -> Any:
         if quality == "draft":
             drafts.append(share)
             time.sleep(live.FIRST_SECONDS * pace)
         return quality
 
-    for pace, better in ((0.1, max), (1.5, min)):
-        drafts: list[float] = []
-        one = live.Live(render, lambda: False)
-        for number in range(6):
-            one.ask(live.View(100 + number, 100, (), 0.0))
-            while one.busy:
-                time.sleep(0.01)
-        one.close()
-        assert drafts[-1] == better(drafts) != drafts[0]
+    one = live.Live(render, lambda: False)
+    for number in range(6):
+        one.ask(live.View(100 + number, 100, (), 0.0))
+        while one.busy:
+            time.sleep(0.01)
+    one.close()
+    assert drafts[-1] == better(drafts) != drafts[0]
