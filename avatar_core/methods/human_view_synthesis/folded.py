@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...nn.winograd import Winograd
 from .decoder import BLUR, Decoder, StyledLayer, descend, network
 from .layers import SLOPE, blur
 
 _SPREAD = 2  # pixels that the first two convolutions reach
 _REACH = 6  # even, and no less than what a blur, a convolution of stride 2 and one more reach
+_MANY = 64  # channels from which on Winograd's convolutions are faster
 _MARGIN = 2  # pixels before doubling that its last ones need: one, the blur two after it, a convolution one
 
 
@@ -60,11 +62,11 @@ class FoldedDecoder(nn.Module):
         for up, merge in zip(ups, merges):
             x = up(wanted.of(x, at))
             at = wanted.scaled(2)
-            if skips:
-                x = torch.cat([x, at.of(skips.pop(), None)], 1)
-            x = merge(x)
-            whole = Box(0, smallest.bottom * 2, 0, smallest.right * 2)
-            smallest, wanted = whole, boxes.pop().within(whole)
+            smallest = smallest.scaled(2)
+            wanted = boxes.pop().within(smallest)
+            seen = wanted.grown(1).within(at)
+            x = seen.of(x, at)
+            x, at = merge(x, seen.of(skips.pop(), None)) if skips else merge(x), seen
         found = (self.out_block[0](wanted.of(x, at)).float() + 1) / 2
         picture = found.new_zeros(len(found), found.shape[1], smallest.bottom, smallest.right)
         picture[:, :, wanted.top : wanted.bottom, wanted.left : wanted.right] = found
@@ -104,7 +106,7 @@ def _patched(block: Any, x: Tensor, rest: Tensor, box: Box, need: int, stride: i
     box = box.within(whole)
     seen = box.scaled(stride).grown(need).within(whole.scaled(stride))
     made = _through(block, seen.of(x, None))
-    result = rest.repeat(len(x), 1, 1, 1)
+    result = rest.expand(len(x), -1, -1, -1).clone(memory_format=torch.channels_last)
     top, left = box.top - seen.top // stride, box.left - seen.left // stride
     height, width = box.bottom - box.top, box.right - box.left
     result[:, :, box.top : box.bottom, box.left : box.right] = made[:, :, top : top + height, left : left + width]
@@ -167,10 +169,18 @@ class _Folded(nn.Module):
         first, second = (inputs, outputs) if self.up else (outputs, inputs)
         weight = weight * first[:, None, None, None] * second[:, None, None]
         gain = 1.0 if self.last else math.sqrt(2)  # a leaky ReLU lets it through
-        self.register_buffer("weight", (gain * weight).to(dtype, memory_format=torch.channels_last))
-        self.register_buffer("bias", (gain * layer.c.bias).to(dtype))
+        weight, bias = gain * weight, gain * layer.c.bias
+        quick = dtype == torch.float32 and not weight.is_cuda and min(weight.shape[:2]) >= _MANY
+        self.quick = Winograd(weight, bias) if quick and not (self.down or self.up or self.last) else None
+        if self.quick is None:
+            self.register_buffer("weight", weight.to(dtype, memory_format=torch.channels_last))
+            self.register_buffer("bias", bias.to(dtype))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Of [B, C, H, W] whose channels are taken together."""
+        if self.quick is not None:
+            return self.quick(*inputs, slope=SLOPE)
+        x = torch.cat(inputs, 1) if len(inputs) > 1 else inputs[0]
         y = self.layer(blur(x, BLUR) if self.down else x, self.weight, self.bias)
         y = blur(y, BLUR) if self.up else y
         return y if self.last else functional.leaky_relu_(y, SLOPE)

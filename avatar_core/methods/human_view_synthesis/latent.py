@@ -9,6 +9,7 @@ from ...cuda.gaussians import HALF, GaussianImage, gaussian_image, gaussian_inte
 from .primitives import Gaussians
 
 _LEAST = 1e-8  # of what a published model divides by
+_NOTHING = 1e-12  # of the background's weight: far below what single precision can tell
 _FAR = 2.0  # times the distance of the farthest Gaussian: where the background lies
 _LAYERS = 8  # Gaussians that a pixel may show when they hide each other
 _RAYS = 1 << 14  # looked at together
@@ -32,7 +33,8 @@ def latent_image(
         return _ordered(plane, gaussians, features, density)
     if published:
         weight = published_background(plane, centres[here], axes[here], widths[here]).clamp(min=_LEAST)
-        return gaussian_image(plane, centres, axes, widths, features, weight, cull=0)
+        ahead = bool((centres[here, 2] > 0).all())  # what is behind the camera is drawn too, and never culled
+        return gaussian_image(plane, centres, axes, widths, features, weight, cull=_NOTHING if ahead else 0)
     return gaussian_image(plane, centres, axes, widths, features, background(gaussians))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,10 +25,20 @@ def limb_planes(plane: Tensor, gaussians: Gaussians) -> tuple[Tensor, Tensor]:
 
 
 def spread(values: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
-    """Planes [C, H, W] where [H, W] `wanted`, from the nearest pixel that is `known`: jump flooding. Nothing changes
-    where all that is wanted is known, or nothing is."""
+    """Planes [C, H, W] where [H, W] `wanted`, from the nearest pixel that is `known`. Nothing changes where all
+    that is wanted is known, or nothing is."""
     if not bool((wanted & ~known).any()) or not bool(known.any()):
         return values
+    if known.is_cuda:
+        nearest = _flooded(known)
+    else:
+        row, column = distance_transform_edt(~known.numpy(), return_distances=False, return_indices=True)
+        nearest = torch.as_tensor(row).long() * known.shape[1] + torch.as_tensor(column)
+    return values.flatten(1)[:, nearest.flatten()].view(values.shape)
+
+
+def _flooded(known: Tensor) -> Tensor:
+    """Indices [H, W] of the pixels that are known and nearest, or nearly so: jump flooding."""
     height, width = known.shape
     rows, columns = torch.meshgrid(
         torch.arange(height, device=known.device), torch.arange(width, device=known.device), indexing="ij"
@@ -44,7 +55,7 @@ def spread(values: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
                 better = (moved >= 0) & (apart < distance)
                 seed, distance = torch.where(better, moved, seed), torch.where(better, apart, distance)
         step //= 2
-    return values.flatten(1)[:, seed.flatten().clamp(min=0)].view(values.shape)
+    return seed.clamp(min=0)
 
 
 def guessed_alpha(colour: Tensor, background: Tensor, near_limbs: Tensor) -> Tensor:
@@ -52,7 +63,8 @@ def guessed_alpha(colour: Tensor, background: Tensor, near_limbs: Tensor) -> Ten
     apart = (colour - background[:, None, None]).abs().amax(0)
     share = ((apart - _CLOSE) / (_FAR - _CLOSE)).clamp(0, 1)
     reach = max(1, _REACH * colour.shape[1] // 256)
-    wide = functional.max_pool2d(near_limbs[None].float(), 2 * reach + 1, 1, reach)[0]
+    across = functional.max_pool2d(near_limbs[None].float(), (1, 2 * reach + 1), 1, (0, reach))
+    wide = functional.max_pool2d(across, (2 * reach + 1, 1), 1, (reach, 0))[0]
     return share * share * (3 - 2 * share) * wide
 
 
