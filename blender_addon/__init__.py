@@ -19,6 +19,7 @@ from . import (
     migration,
     motion_operators,
     operators,
+    packing,
     panels,
     people,
     preferences,
@@ -32,8 +33,8 @@ from . import (
 )
 
 _MODULES = (
-    *(properties, migration, relative_paths, preferences, operators, bone_map_operators, storage_operators, library),
-    *(linked, motion_operators, people, compositing_operators, worker_operators, install_operators),
+    *(properties, packing, migration, relative_paths, preferences, operators, bone_map_operators, storage_operators),
+    *(library, linked, motion_operators, people, compositing_operators, worker_operators, install_operators),
     *(renderer_panels, panels),
     *(engine, failures, cli, session, viewport),  # the viewport's threads end before the worker
 )

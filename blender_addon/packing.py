@@ -2,33 +2,32 @@
 """An actor's file inside of the .blend: bytes of an image datablock, the one kind that takes any bytes from a script.
 
 Blender saves, compresses, appends and links them as it does with packed pictures. The renderer reads files, so the
-bytes are written once into a cache, under their own SHA-256: a file there is used only while it is what its name says.
+bytes are written once into a cache, under their own SHA-256 (actor_files.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import re
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import bpy
 
+from .actor_files import MAX_ACTOR, ActorFiles, is_digest, sha256
 from .errors import SceneError
 
-MAX_BYTES = 1 << 30
 _DIGEST = "avatar_sha256"  # custom property of the image
-_HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
-_checked: dict[Path, tuple[int, int]] = {}  # files of the cache that are what their names say, with time and size
 
 
 def packed(path: Path) -> bpy.types.Image:
     """The image that holds the file's bytes, made where there is none yet. Raises SceneError."""
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise SceneError(f"{path.name} has {size >> 20} MiB; at most {MAX_BYTES >> 20} MiB can be packed.")
+        if size > MAX_ACTOR:
+            raise SceneError(f"{path.name} has {size >> 20} MiB; at most {MAX_ACTOR >> 20} MiB can be packed.")
         data = path.read_bytes()
     except OSError as error:
         raise SceneError(f"{path} cannot be packed: {error.strerror or error}.") from error
@@ -45,16 +44,21 @@ def packed(path: Path) -> bpy.types.Image:
 
 def extracted(image: bpy.types.Image) -> Path:
     """The file of the cache with the bytes that `image` holds. Raises SceneError where they are damaged."""
-    digest = image.get(_DIGEST, "")
-    if not isinstance(digest, str) or not _HEXADECIMAL.fullmatch(digest):
+    digest, files = image.get(_DIGEST, ""), _unpacked()
+    if not is_digest(digest):
         raise _damaged(image)
-    target = _cache() / f"{digest}.actor"
-    if not _is_whole(target, digest):
-        data = image.packed_file.data if image.packed_file is not None else b""
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise _damaged(image)
-        write_new(target, data)
-    return target
+    found = files.find(digest)
+    if found is None:
+        try:
+            part = files.part()
+            part.write_bytes(image.packed_file.data if image.packed_file is not None else b"")
+            found = files.keep(part, digest)
+        except OSError as error:
+            raise SceneError(f"'{image.name}' cannot be unpacked: {error.strerror or error}.") from error
+        files.tidy([held.get(_DIGEST, "") for held in bpy.data.images])
+    if found is None:
+        raise _damaged(image)
+    return found
 
 
 def drop(image: bpy.types.Image) -> None:
@@ -66,7 +70,7 @@ def drop(image: bpy.types.Image) -> None:
 def same(path: Path, other: Path) -> bool:
     """Whether two files, the second of which may be missing, have the same bytes."""
     try:
-        return path.stat().st_size == other.stat().st_size and _digest(path) == _digest(other)
+        return path.stat().st_size == other.stat().st_size and sha256(path) == sha256(other)
     except OSError:
         return False
 
@@ -86,27 +90,18 @@ def write_new(target: Path, data: bytes) -> None:
         raise SceneError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
-def _is_whole(path: Path, digest: str) -> bool:
-    """Hashes a file once for each of its states."""
-    try:
-        status = path.stat()
-        state = status.st_mtime_ns, status.st_size
-        if _checked.get(path) != state:
-            if _digest(path) != digest:
-                return False
-            _checked[path] = state
-    except OSError:
-        return False
-    return True
+def register() -> None:
+    with contextlib.suppress(ValueError):  # a script runs the sources without installing them
+        _unpacked().tidy()
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def unregister() -> None:
+    pass
 
 
-def _cache() -> Path:
-    return Path(bpy.utils.extension_path_user(__package__, path="unpacked", create=True))
+@cache
+def _unpacked() -> ActorFiles:
+    return ActorFiles(Path(bpy.utils.extension_path_user(__package__, path="unpacked")))
 
 
 def _damaged(image: bpy.types.Image) -> SceneError:

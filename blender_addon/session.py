@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .client import Poll, Progress, Worker, WorkerError
+from .client import Poll, Progress, Reply, Worker, WorkerError
 from .errors import SceneError
 from .link import ignore_sigpipe
 from .live import LIVE_THREAD
+from .sending import send
 from .worker_setup import Setup, limit_threads, read_setup
 
 
@@ -48,6 +49,7 @@ class Session:
         self._setup: Setup | None = None  # of the worker
         self._settled: Setup | None = None  # read from the preferences
         self._facts: dict[tuple[str, int, int], ActorFacts] = {}
+        self._sent: dict[tuple[str, int, int], str] = {}  # where the worker's machine keeps actors that it was sent
         self._lock = threading.Lock()
 
     @property
@@ -88,10 +90,7 @@ class Session:
             except WorkerError as error:
                 if error.kind != "absent":
                     raise
-                remedy = "say what that machine calls its folder, in this add-on's preferences, Folders"
-                if not path.exists():
-                    remedy = "press Find Actor File in the sidebar, tab Avatar"
-                raise SceneError(f"{error}: {remedy}.") from error
+                raise SceneError(f"{error}: press Find Actor File in the sidebar, tab Avatar.") from error
             known = self._facts[key] = ActorFacts(header["schema"], header["metadata"], tuple(header.get("limbs", ())))
         return known
 
@@ -160,9 +159,7 @@ class Session:
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         try:
             worker, setup = self._started()
-            for name in _PATHS & message.keys():
-                message[name] = setup.there(message[name])
-            reply = worker.request(message, poll, progress)
+            reply = self._ask(worker, setup, message, poll, progress)
             planes = worker.full(reply) if whole else reply.planes
         except (WorkerError, SceneError) as error:
             if getattr(error, "kind", "") not in ("cancelled", "bad_input", "absent"):
@@ -170,6 +167,23 @@ class Session:
             raise
         self._note(describe(worker.info))
         return reply.header, planes
+
+    def _ask(
+        self, worker: Worker, setup: Setup, message: dict[str, Any], poll: Poll | None, progress: Progress | None
+    ) -> Reply:
+        """Files are named as the worker's machine knows them; an actor that it lacks is sent there."""
+        named = message | {name: setup.there(message[name]) for name in _PATHS & message.keys()}
+        path = Path(message["actor"])
+        key = (str(path), *_stamp(path))
+        named["actor"] = self._sent.get(key, named["actor"])
+        try:
+            return worker.request(named, poll, progress)
+        except WorkerError as error:
+            if error.kind != "absent" or not path.is_file():
+                raise
+        self._note(f"Sending {path.name} to the renderer's machine …")
+        named["actor"] = self._sent[key] = send(worker, path, poll)
+        return worker.request(named, poll, progress)
 
     def settle(self) -> None:
         """Reads the preferences for threads that may not: called from the main one. Raises SceneError."""

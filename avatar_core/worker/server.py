@@ -35,6 +35,7 @@ from ..frame import Frame
 from ..motion_files import frame_rate, read_motion
 from . import device, protocol
 from .actors import SHIPPED, ActorCache, RequestError
+from .receiver import Receiver
 
 GRACE_SECONDS = 2.0  # for work in hand after the client is gone
 MAX_REQUEST_PAYLOAD = 0  # requests carry no planes
@@ -79,6 +80,7 @@ class Server:
         self._device = device_name
         self._idle = idle
         self._code = 0
+        self._receiver = Receiver()
         self._sending = threading.Lock()
         self._jobs: dict[int, Job] = {}  # queued and in hand
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -91,6 +93,7 @@ class Server:
             "motion": self.motion,
             "appearance": self.appearance,
             "rigged": self.rigged,
+            "receive": self.receive,
             "unload": self.unload,
         }
 
@@ -220,6 +223,10 @@ class Server:
         mesh = actor.rigged(Controls.from_dict(job.get("controls")), detail)
         planes = {name: np.ascontiguousarray(value) for name, value in vars(mesh).items()}
         return {"joint_names": list(actor.body.joint_names), "parents": actor.body.parents.tolist()}, planes
+
+    def receive(self, job: Job) -> Answer:
+        """A part of an actor's file, see `Receiver`."""
+        return self._receiver.take(job.message.header), {}
 
     def unload(self, job: Job) -> Answer:
         self._forget(None)

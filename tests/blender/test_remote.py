@@ -17,6 +17,8 @@ from pathlib import Path
 import blenders
 import pytest
 
+from avatar_core.cuda.cache import folder as kernel_folder
+
 PATIENCE = 10  # seconds for a server to listen
 
 
@@ -60,30 +62,60 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     log.close()
 
 
+def own_cache(folder: Path) -> Path:
+    """The cache folder of a machine that was sent nothing yet; its kernels are compiled."""
+    made = folder / "cache there" / "avatar_core"
+    made.mkdir(parents=True)
+    for kernels in kernel_folder().glob("kernels-*"):
+        (made / kernels.name).symlink_to(kernels)
+    return made.parent
+
+
+def behind(ssh: list[str], cache: Path) -> str:
+    """The command of a worker there."""
+    code = f"import sys; sys.path.insert(0, {str(blenders.ROOT)!r}); from avatar_core.cli import main; main(['worker'])"
+    command = ["env", f"XDG_CACHE_HOME={cache}", sys.executable, "-I", "-c", code]
+    return f"{shlex.join(ssh)} {shlex.quote(shlex.join(command))}"
+
+
+def kept(cache: Path) -> list[bytes]:
+    """The actors that a machine was sent."""
+    return [path.read_bytes() for path in (cache / "avatar_core" / "actors").glob("*")]
+
+
 def test_actors_of_another_machine(studio: blenders.Studio, ssh: list[str], tmp_path: Path) -> None:
     """The shot names an actor by its place here; only there, in another folder, the file exists."""
     if not studio.blender.module:
         pytest.skip("that Blender lives in a system of its own, without ssh")
-    there = tmp_path / "mounted there"
+    there, cache = tmp_path / "mounted there", own_cache(tmp_path)
     there.mkdir()
     shutil.copy(studio.actor, there / "anna.actor")
-    code = f"import sys; sys.path.insert(0, {str(blenders.ROOT)!r}); from avatar_core.cli import main; main(['worker'])"
-    remote = shlex.quote(shlex.join([sys.executable, "-I", "-c", code]))
-    environment = {"AVATAR_FOLDERS": f"/nowhere=/elsewhere;/shows/one={there}"}
-    done = studio.script(
-        "remote", "/shows/one/anna.actor", json.dumps(environment), worker=f"{shlex.join(ssh)} {remote}"
-    )
+    environment = json.dumps({"AVATAR_FOLDERS": f"/nowhere=/elsewhere;/shows/one={there}"})
+    done = studio.script("remote", "/shows/one/anna.actor", environment, worker=behind(ssh, cache))
     assert "REMOTE ok" in done.stdout, done.stdout + done.stderr
+    assert not kept(cache), "nothing had to be sent"
 
 
-def test_a_folder_that_the_machine_does_not_know(studio: blenders.Studio) -> None:
-    """A worker whose machine has the file elsewhere, and nobody said where."""
+def test_a_packed_actor_is_sent_there_once(studio: blenders.Studio, ssh: list[str], tmp_path: Path) -> None:
+    """That machine sees neither the file, with which it is loaded first, nor what is unpacked here."""
     if not studio.blender.module:
-        pytest.skip("the module bpy stands for all")
-    environment = {"AVATAR_FOLDERS": f"{studio.actor.parent}=/elsewhere"}
-    done = studio.script("remote", str(studio.actor), json.dumps(environment))
-    assert "/elsewhere/tiny.actor does not exist on the machine" in done.stdout, done.stdout + done.stderr
-    assert "preferences, Folders" in done.stdout
+        pytest.skip("that Blender lives in a system of its own, without ssh")
+    environment, cache = json.dumps({"AVATAR_FOLDERS": f"{studio.folder}=/not/there"}), own_cache(tmp_path)
+    done = studio.script("remote", str(studio.actor), environment, "packed", worker=behind(ssh, cache))
+    assert "REMOTE ok" in done.stdout, done.stdout + done.stderr
+    assert kept(cache) == [studio.actor.read_bytes()]
+
+
+def test_an_actor_that_the_renderer_does_not_see_is_sent(studio: blenders.Studio) -> None:
+    """By every Blender, to a worker that knows the folder by another name; one that nobody has is missing."""
+    cache = own_cache(studio.folder)
+    variables = {"AVATAR_FOLDERS": f"{studio.folder}=/elsewhere", "XDG_CACHE_HOME": str(cache)}
+    done = studio.script("remote", str(studio.actor), json.dumps(variables), "packed")
+    assert "REMOTE ok" in done.stdout, done.stdout + done.stderr
+    assert kept(cache) == [studio.actor.read_bytes()]
+    done = studio.script("remote", str(studio.actor.with_name("nobody.actor")), json.dumps(variables))
+    assert "/elsewhere/nobody.actor does not exist on the machine" in done.stdout, done.stdout + done.stderr
+    assert "press Find Actor File" in done.stdout
 
 
 def test_a_host_that_refuses(studio: blenders.Studio, ssh: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import math
 import os
@@ -130,6 +132,30 @@ def test_too_little_memory_is_told_apart_and_the_worker_goes_on(worker, order):
     error = refusal(worker, order(oom=9))
     assert error.kind == "oom" and "too little memory" in error.message and "1 GB" in error.message
     assert worker.request(order()).planes["mask"].any()
+
+
+def test_an_actor_that_is_not_here_is_received_once(start, order, tmp_path):
+    data, command = Path(order()["actor"]).read_bytes() * 50, ["env", f"XDG_CACHE_HOME={tmp_path}", *FAKE]
+    message = {"type": "receive", "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+    def give(worker, first, last, **change):
+        part = {"offset": first, "data": base64.b64encode(data[first:last]).decode()}
+        return worker.request({**message, **part, **change}).header
+
+    worker, middle = start(command), len(data) // 2
+    assert give(worker, 0, 0)["received"] == 0
+    assert give(worker, 0, middle)["received"] == middle
+    assert give(worker, 0, middle)["received"] == middle, "a part that comes twice counts once"
+    again = start(command)  # as after a crash
+    assert give(again, middle, len(data))["received"] == 0, "the sender begins anew"
+    give(again, 0, middle)
+    path = Path(give(again, middle, len(data))["path"])
+    assert path.is_relative_to(tmp_path) and path.read_bytes() == data
+    assert give(worker, 0, 0)["path"] == str(path)
+    other = {**message, "sha256": "0" * 64, "size": 1, "offset": 0}
+    assert "other bytes" in refusal(worker, {**other, "data": "AAAA"}).message
+    for change in ({"sha256": "../../x"}, {"size": 1 << 40}, {"size": 0}, {"offset": None}, {"data": "?"}):
+        assert refusal(worker, {**other, **change}).kind == "bad_input"
 
 
 def loaded(worker, message) -> int:

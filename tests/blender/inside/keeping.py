@@ -6,8 +6,10 @@ Prints one line of JSON for each case.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
+import time
 import traceback
 from importlib import import_module
 from pathlib import Path
@@ -128,6 +130,24 @@ def case_packed_actor_needs_no_file(actor: Path) -> None:
     rig = activate(next(found for found in avatars() if found.avatar.packed))
     assert bpy.ops.avatar.unpack_actor() == {"FINISHED"}, "the file is there already"
     assert not bpy.data.images, "nobody needs the bytes"
+
+
+def case_what_was_unpacked_long_ago_goes(actor: Path) -> None:
+    """When another actor is unpacked; what the open .blend needs stays, however old it is."""
+    rigs = [load(actor), load(actor)]
+    activate(rigs[0])
+    assert bpy.ops.avatar.pack_actor() == {"FINISHED"}
+    first, old = file_of(rigs[0]), time.time() - 100 * 86400
+    stranger = first.with_name(f"{'0' * 64}.actor")
+    stranger.write_bytes(b"of another .blend")
+    for path in (first, stranger):
+        os.utime(path, (old, old))
+    with actor.open("ab") as file:
+        file.write(b"trained a little longer")
+    activate(rigs[1])
+    assert bpy.ops.avatar.pack_actor() == {"FINISHED"}
+    assert file_of(rigs[1]).read_bytes() == actor.read_bytes()
+    assert first.is_file() and not stranger.exists()
 
 
 def case_damaged_packed_bytes_are_refused(actor: Path) -> None:

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Actors for a worker on another machine that sees no file of theirs: sent once, and kept there by their SHA-256."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from .actor_files import sha256
+from .client import Poll, Worker, WorkerError
+
+_PART = 1 << 19  # bytes at a time: the worker's signs of life wait behind it on a slow line
+
+
+def send(worker: Worker, path: Path, poll: Poll | None = None) -> str:
+    """The path that the worker gives to the actor in our file. Raises WorkerError."""
+    try:
+        digest, size, received, data = sha256(path), path.stat().st_size, 0, b""  # first asked: is it there?
+        message = {"type": "receive", "sha256": digest, "size": size}
+        with path.open("rb") as stream:
+            for _ in range(4 + 2 * size // _PART):  # twice all parts: a worker may die and begin anew
+                part = {"offset": received, "data": base64.b64encode(data).decode("ascii")}
+                header = worker.request({**message, **part}, poll).header
+                if "path" in header:
+                    return str(header["path"])
+                received = stream.seek(int(header["received"]))
+                data = stream.read(_PART)
+    except OSError as error:
+        raise WorkerError("bad_input", f"{path} cannot be read: {error.strerror or error}.") from error
+    raise WorkerError("died", f"{path.name} cannot be sent to the renderer's machine: the worker keeps forgetting it.")
