@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -32,11 +33,15 @@ class FoldedDecoder(nn.Module):
 
     def __init__(self, decoder: Decoder, style: Tensor, dtype: torch.dtype) -> None:
         super().__init__()
+        small = [decoder.down_blocks[-1][1], *itertools.chain(*decoder.mid_blocks)]  # type: ignore[index]
+
+        def folded(block: Any) -> nn.ModuleList:
+            return nn.ModuleList(_Folded(layer, style, dtype, 2 if layer in small else 4) for layer in block)
+
         for name in ("in_block", "out_block"):
-            setattr(self, name, _folded(getattr(decoder, name), style, dtype))
+            setattr(self, name, folded(getattr(decoder, name)))
         for name in ("down_blocks", "mid_blocks", "up_blocks", "merge_blocks", "outer_blocks"):
-            blocks = getattr(decoder, name)
-            setattr(self, name, nn.ModuleList(_folded(block, style, dtype) for block in blocks))
+            setattr(self, name, nn.ModuleList(folded(block) for block in getattr(decoder, name)))
         self.dtype = dtype
         self._empty: list[Tensor] | None = None  # features of a picture without anybody, from the largest on
 
@@ -149,16 +154,13 @@ class Box:
         return x[:, :, self.top - top : self.bottom - top, self.left - left : self.right - left]
 
 
-def _folded(block: nn.ModuleList, style: Tensor, dtype: torch.dtype) -> nn.ModuleList:
-    return nn.ModuleList(_Folded(layer, style, dtype) for layer in block)  # type: ignore[arg-type]
-
-
 class _Folded(nn.Module):
     weight: Tensor
     bias: Tensor
 
     @torch.no_grad()
-    def __init__(self, layer: StyledLayer, style: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, layer: StyledLayer, style: Tensor, dtype: torch.dtype, tile: int) -> None:
+        """tile: of Winograd's convolutions."""
         super().__init__()
         self.layer = layer.c.convolve
         self.down, self.up, self.last = layer.down, layer.up, layer.last
@@ -171,7 +173,7 @@ class _Folded(nn.Module):
         gain = 1.0 if self.last else math.sqrt(2)  # a leaky ReLU lets it through
         weight, bias = gain * weight, gain * layer.c.bias
         quick = dtype == torch.float32 and not weight.is_cuda and min(weight.shape[:2]) >= _MANY
-        self.quick = Winograd(weight, bias) if quick and not (self.down or self.up or self.last) else None
+        self.quick = Winograd(weight, bias, tile) if quick and not (self.down or self.up or self.last) else None
         if self.quick is None:
             self.register_buffer("weight", weight.to(dtype, memory_format=torch.channels_last))
             self.register_buffer("bias", bias.to(dtype))
