@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import AvatarError
+from .wavefront import ObjFile, read_wavefront
 
 TEXTURE = 1024  # pixels a side
 _MAX_BYTES = 1 << 28
@@ -110,10 +111,10 @@ class Identity:
     def topology(self) -> Topology:
         """Of the first frame's mesh. Raises MultifaceError."""
         path = self.mesh_path(self.moments[0])
-        vertices, faces, corner_uv = read_mesh(path)
-        if corner_uv is None:
+        mesh = read_mesh(path)
+        if mesh.face_uv is None:
             raise MultifaceError(f"{path} has no texture coordinates; faces must be 'f v/vt v/vt v/vt'")
-        return Topology(faces, corner_uv, len(vertices))
+        return Topology(mesh.faces, mesh.uv.astype(np.float32)[mesh.face_uv], len(mesh.vertices))
 
     def vertices(self, moment: Moment) -> np.ndarray:
         """[V, 3] float64 in the head's frame: of FRAME.bin, else of FRAME.obj by its transform. Raises
@@ -129,14 +130,14 @@ class Identity:
             vertices = np.fromfile(packed, "<f4").reshape(-1, 3).astype(np.float64)
             _check_vertices(packed, vertices, "vertex")
             return vertices
-        world, faces, _ = read_mesh(path)
-        if len(world) != count or not np.array_equal(faces, self.topology.faces):
+        mesh = read_mesh(path)
+        if len(mesh.vertices) != count or not np.array_equal(mesh.faces, self.topology.faces):
             raise MultifaceError(
-                f"{path} has {len(world)} vertices and {len(faces)} faces, not the topology of "
+                f"{path} has {len(mesh.vertices)} vertices and {len(mesh.faces)} faces, not the topology of "
                 f"{self.mesh_path(self.moments[0])} ({count} and {len(self.topology.faces)})"
             )
         transform = self.transform(moment)
-        return (world - transform[:, 3]) @ transform[:, :3]
+        return (mesh.vertices - transform[:, 3]) @ transform[:, :3]
 
     def transform(self, moment: Moment) -> np.ndarray:
         """[3, 4], head to world. Raises MultifaceError."""
@@ -263,30 +264,13 @@ def read_names(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for _, line in _lines(path))
 
 
-def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Vertices [V, 3] float64, faces [F, 3] int64 and their corners' texture coordinates [F, 3, 2] float32, or None,
-    of an OBJ file of triangles. Raises MultifaceError with the line."""
-    vertices, uv, corners, vertex_lines = [], [], [], []
-    for number, line in _lines(path):
-        kind, *words = line.split()
-        if kind == "v":
-            vertices.append(_numbers(path, number, " ".join(words[:3]), 3))
-            vertex_lines.append(number)
-        elif kind == "vt":
-            uv.append(_numbers(path, number, " ".join(words[:2]), 2))
-        elif kind == "f":
-            match = [re.fullmatch(r"(\d{1,9})(?:/(\d{1,9})?(?:/\d*)?)?", word) for word in words]
-            if len(match) != 3 or not all(match):
-                raise MultifaceError(f"{path}, line {number}: a face must be a triangle 'f v/vt v/vt v/vt'")
-            corners.append([(int(m[1]) - 1, int(m[2] or 0) - 1) for m in match if m])
-    if not vertices or not corners or len(vertices) > _MAX_VERTICES:
-        raise MultifaceError(f"{path} holds no mesh of 1 to {_MAX_VERTICES} vertices")
-    places, table, coordinates = np.array(vertices), np.array(corners), np.array(uv, np.float32)
-    faces, corner = table[..., 0], table[..., 1]
-    if faces.min() < 0 or faces.max() >= len(places) or corner.max() >= len(uv):
-        raise MultifaceError(f"{path}: a face points outside of its {len(places)} vertices or {len(uv)} coordinates")
-    _check_vertices(path, places, "line", vertex_lines)
-    return places, faces, coordinates[corner] if corner.min() >= 0 else None
+def read_mesh(path: Path) -> ObjFile:
+    """Of triangles. Raises ObjError, and MultifaceError for vertices far from the head; both name the line."""
+    found = read_wavefront(path, triangles=True)
+    if not 0 < len(found.vertices) <= _MAX_VERTICES:
+        raise MultifaceError(f"{path} has {len(found.vertices)} vertices, not 1 to {_MAX_VERTICES}")
+    _check_vertices(path, found.vertices, "line", found.vertex_lines)
+    return found
 
 
 def read_array(path: Path, shape: tuple[int, ...], kind: str) -> np.ndarray:
@@ -329,11 +313,11 @@ def write_depth(path: Path, depth: np.ndarray) -> None:
     np.savez_compressed(path, data=values, coords=coords, shape=np.array([*depth.shape, 1]), fill_value=np.float32(0))
 
 
-def _check_vertices(path: Path, vertices: np.ndarray, what: str, lines: list[int] | None = None) -> None:
+def _check_vertices(path: Path, vertices: np.ndarray, what: str, lines: np.ndarray | None = None) -> None:
     distance = np.linalg.norm(np.nan_to_num(vertices, nan=np.inf, posinf=np.inf) - np.median(vertices, axis=0), axis=1)
     bad = np.flatnonzero(~(distance < _FAR))
     if len(bad):
-        place = lines[bad[0]] if lines else bad[0]
+        place = lines[bad[0]] if lines is not None else bad[0]
         raise MultifaceError(
             f"{path}, {what} {place}: the vertex {np.round(vertices[bad[0]], 1).tolist()} is more than "
             f"{_FAR / 1000:g} m from the head; track the frame again, or take it out of the list"

@@ -13,7 +13,7 @@ camera-to-world poses, rotations stored transposed, joint transforms with the jo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 from ..camera import Camera
 from ..controls import Controls
 from .layout import PICTURES, LayoutError, opencv_camera, picture_size, read_json, read_picture, read_text, sorted_files
+from .wavefront import read_wavefront
 
 _WHITE = 250  # sRGB value above which a corner counts as white
 
@@ -150,24 +151,20 @@ def smpl_controls(frames: Sequence[ActorFrame]) -> list[Controls]:
 
 
 def _read_mesh(folder: Path) -> ActorMesh:
-    rest, mapping = folder / "canonical.obj", folder / "uvmapping.obj"
-    vertices, corners = _numbers(rest, "v", 3), [[_index(rest, n, c) for c in parts] for n, parts in _lines(rest, "f")]
-    if not corners or any(len(face) != 3 for face in corners):
-        raise LayoutError(f"{rest} must have triangles and nothing else")
-    faces = np.array([[corner[0] for corner in face] for face in corners], np.int64)
-    if faces.min() < 0 or faces.max() >= len(vertices):
-        raise LayoutError(f"{rest} has a face with a vertex that is not there")
-    uv = _numbers(mapping, "vt", 2)
-    mapped = [(n, [_index(mapping, n, c) for c in parts]) for n, parts in _lines(mapping, "f")]
-    if len(mapped) != len(faces):
-        raise LayoutError(f"{mapping} has {len(mapped)} faces, {rest.name} has {len(faces)}")
-    for (number, face), wanted in zip(mapped, faces):
-        if len(face) != 3 or any(corner[1] is None or not 0 <= corner[1] < len(uv) for corner in face):
-            raise LayoutError(f"{mapping}, line {number}: a face needs three corners v/vt with vt among {len(uv)}")
-        if [corner[0] for corner in face] != wanted.tolist():
-            raise LayoutError(f"{mapping}, line {number}: this face is another one in {rest.name}; keep its face order")
-    face_uv = uv[np.array([[corner[1] for corner in face] for _, face in mapped], np.int64)]
-    return ActorMesh(vertices.astype(np.float32), faces, face_uv.astype(np.float32), _weights(folder, len(vertices)))
+    rest, mapping = (read_wavefront(folder / name, triangles=True) for name in ("canonical.obj", "uvmapping.obj"))
+    if not len(rest.vertices):
+        raise LayoutError(f"{folder / 'canonical.obj'} has no 'v' line")
+    where = folder / "uvmapping.obj"
+    if mapping.face_uv is None:
+        raise LayoutError(f"{where} has no texture coordinates; its faces must be 'f v/vt v/vt v/vt'")
+    if len(mapping.faces) != len(rest.faces):
+        raise LayoutError(f"{where} has {len(mapping.faces)} faces, canonical.obj has {len(rest.faces)}")
+    other = np.flatnonzero((mapping.faces != rest.faces).any(1))
+    if len(other):
+        line = mapping.face_lines[other[0]]
+        raise LayoutError(f"{where}, line {line}: this face is another one in canonical.obj; keep its face order")
+    face_uv = mapping.uv.astype(np.float32)[mapping.face_uv]
+    return ActorMesh(rest.vertices.astype(np.float32), rest.faces, face_uv, _weights(folder, len(rest.vertices)))
 
 
 def _weights(folder: Path, vertices: int) -> np.ndarray:
@@ -295,25 +292,7 @@ def _background(path: Path, image: np.ndarray) -> int:
     return int(corners[white].min())
 
 
-def _lines(path: Path, keyword: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers (from 1) and words of the lines of an OBJ file that begin with `keyword`."""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        words = line.split()
-        if words and words[0] == keyword:
-            yield number, words[1:]
-
-
-def _numbers(path: Path, keyword: str, count: int) -> np.ndarray:
-    lines = list(_lines(path, keyword))
-    for number, words in lines:
-        if len(words) != count:
-            raise LayoutError(f"{path}, line {number}: '{keyword}' needs {count} numbers, has {len(words)}")
-    if not lines:
-        raise LayoutError(f"{path} has no '{keyword}' line")
-    return _floats(path, [words for _, words in lines], [number for number, _ in lines])
-
-
-def _floats(path: Path, rows: list[list[str]], numbers: list[int] | None = None) -> np.ndarray:
+def _floats(path: Path, rows: list[list[str]]) -> np.ndarray:
     """[R, C] finite float64. Raises LayoutError with the line."""
     try:
         values = np.array(rows, np.float64)
@@ -321,20 +300,11 @@ def _floats(path: Path, rows: list[list[str]], numbers: list[int] | None = None)
         values = np.array([[np.nan]])
     if np.isfinite(values).all():
         return values
-    for index, row in enumerate(rows):
+    for index, row in enumerate(rows, 1):
         for word in row:
             if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", word):
-                line = numbers[index] if numbers else index + 1
-                raise LayoutError(f"{path}, line {line}: '{word}' is no number")
+                raise LayoutError(f"{path}, line {index}: '{word}' is no number")
     raise LayoutError(f"{path} has a number that is not finite")
-
-
-def _index(path: Path, number: int, corner: str) -> tuple[int, int | None]:
-    """Indices from 0 of 'v', 'v/vt' or 'v/vt/vn'."""
-    match = re.fullmatch(r"(\d+)(?:/(\d*)(?:/\d*)?)?", corner)
-    if match is None:
-        raise LayoutError(f"{path}, line {number}: '{corner}' is no corner of a face")
-    return int(match[1]) - 1, int(match[2]) - 1 if match[2] else None
 
 
 def _json(path: Path) -> dict[str, Any]:

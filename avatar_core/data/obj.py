@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import AvatarError
+from .wavefront import ObjError, read_bytes, read_wavefront
 
-_MAX_BYTES = 1 << 30
 _MAX_TEXTURE = 16384  # pixels a side
 
 
@@ -45,43 +45,18 @@ class TexturedMesh:
 
 
 def read_obj(path: Path) -> TexturedMesh:
-    """Polygons become fans of triangles; vertices at one place become one, so that texture seams are no gaps. The map
-    is that of the material library's `map_Kd`, in the same folder. Raises ScanError."""
-    data = _bytes(path)
-    places: list[bytes] = []
-    maps: list[bytes] = []
-    corners: list[bytes] = []
-    library = b""
-    for line in data.splitlines():
-        word, _, rest = line.partition(b" ")
-        if word == b"v":
-            places += rest.split()[:3]
-        elif word == b"vt":
-            maps += rest.split()[:2]
-        elif word == b"f":
-            ring = rest.split()
-            for k in range(1, len(ring) - 1):
-                corners += ring[0], ring[k], ring[k + 1]
-        elif word == b"mtllib":
-            library = rest.strip()
-    if not places or not corners:
-        raise ScanError(f"{path} holds no mesh: it needs lines 'v' and 'f'")
-    try:
-        vertices = np.array(places).astype(np.float64).reshape(-1, 3)
-        uv = np.array(maps).astype(np.float32).reshape(-1, 2)
-        faces, face_uv = _indices(corners)
-    except (ValueError, OverflowError) as error:
-        raise ScanError(f"{path} is damaged: {error}") from error
-    if not np.isfinite(vertices).all() or not np.isfinite(uv).all():
-        raise ScanError(f"{path} holds NaN or infinity")
-    for index, count, what in ((faces, len(vertices), "vertices"), (face_uv, len(uv), "texture coordinates")):
-        if index is not None and not 0 <= index.min() <= index.max() < count:
-            raise ScanError(f"{path}: faces point outside of its {count} {what}")
-    merged, place = np.unique(vertices.astype(np.float32), axis=0, return_inverse=True)
-    faces = place.reshape(-1)[faces]
+    """Vertices at one place become one, so that texture seams are no gaps. The map is that of the material library's
+    `map_Kd`, in the same folder. Raises ObjError; ScanError for a map that cannot be used."""
+    found = read_wavefront(path)
+    if not len(found.vertices):
+        raise ObjError(f"{path} holds no mesh: it needs lines 'v' and 'f'")
+    merged, place = np.unique(found.vertices.astype(np.float32), axis=0, return_inverse=True)
+    faces = place.reshape(-1)[found.faces]
     area = (faces != np.roll(faces, 1, 1)).all(1)
-    texture = _texture(path, library) if face_uv is not None and library else None
-    corner_uv = uv[face_uv][area] if face_uv is not None and texture is not None else None
+    if found.face_uv is None or not found.library:
+        return TexturedMesh(merged, faces[area])
+    texture = _texture(path, found.library)
+    corner_uv = found.uv.astype(np.float32)[found.face_uv[area]] if texture is not None else None
     return TexturedMesh(merged, faces[area], corner_uv, texture)
 
 
@@ -121,30 +96,10 @@ def check_watertight(mesh: TexturedMesh, where: str) -> None:
         )
 
 
-def _indices(corners: list[bytes]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Vertices and texture coordinates [F, 3] of corners such as 7, 7/3 or 7//5, all of one kind. Raises ValueError."""
-    kinds = {corner.count(b"/") + corner.count(b"//") for corner in corners}
-    if len(kinds) > 1:
-        raise ValueError("its faces name texture coordinates and normals in several ways")
-    numbers = b" ".join(corners).replace(b"//", b"/0/").replace(b"/", b" ").split()
-    table = np.array(numbers).astype(np.int64).reshape(len(corners), -1) - 1
-    mapped = table.shape[1] > 1 and b"//" not in corners[0]
-    return table[:, 0].reshape(-1, 3), table[:, 1].reshape(-1, 3) if mapped else None
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ScanError(f"{path} is larger than any scan")
-        return path.read_bytes()
-    except OSError as error:
-        raise ScanError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _texture(path: Path, library: bytes) -> np.ndarray | None:
+def _texture(path: Path, library: str) -> np.ndarray | None:
     """None for materials without a map. Only files of the scan's own folder are read."""
-    material = path.with_name(Path(library.decode("utf-8", "replace")).name)
-    for line in _bytes(material).splitlines():
+    material = path.with_name(Path(library).name)
+    for line in read_bytes(material).splitlines():
         word, _, rest = line.strip().partition(b" ")
         if word == b"map_Kd" and rest.split():
             picture = path.with_name(Path(rest.split()[-1].decode("utf-8", "replace")).name)

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from avatar_core.cli import main
-from avatar_core.data.multiface import Identity, Moment, MultifaceError, read_krt
+from avatar_core.data.multiface import Identity, Moment, read_krt
 from avatar_core.data.multiface_capture import MultifaceCapture
+from avatar_core.errors import AvatarError
 from avatar_core.methods.npva.importer import read_positions, upright
 
 SIDE, SIZE = 12, (20, 30)  # vertices a side of the mesh; width and height of pictures
@@ -48,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def message(action: Callable[[], object]) -> str:
-    with pytest.raises(MultifaceError) as caught:
+    with pytest.raises(AvatarError) as caught:
         action()
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from avatar_core.data.neural_actor import LayoutError, NeuralActorFolder
+from avatar_core.errors import AvatarError
 
 FIXTURE = Path(__file__).parent / "reference" / "na_fixture"
 
@@ -31,7 +32,7 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def message(folder: Path, size: tuple[int, int] | None = None) -> str:
-    with pytest.raises(LayoutError) as caught:
+    with pytest.raises(AvatarError) as caught:
         NeuralActorFolder.open(folder, size)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -97,7 +98,7 @@ def test_faces_in_another_order(folder: Path) -> None:
         (lambda f: edit(f / "transform" / "000001.json", rotation=np.eye(2).tolist()), "000001.json: 'rotation'"),
         (lambda f: edit(f / "transform" / "000000.json", joints_RT="no"), "000000.json: 'joints_RT'"),
         (lambda f: (f / "transform" / "000000.json").write_text("{"), "000000.json is not JSON"),
-        (lambda f: (f / "uvmapping.obj").unlink(), "uvmapping.obj cannot be read"),
+        (lambda f: (f / "uvmapping.obj").unlink(), "uvmapping.obj is missing"),
         (lambda f: shutil.rmtree(f / "intrinsic") or (f / "intrinsics.txt").unlink(), "no intrinsics"),
     ],
 )

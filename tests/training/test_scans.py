@@ -71,22 +71,6 @@ def test_a_scan_with_a_hole_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("v 0 0 0\n", "needs lines 'v' and 'f'"),
-        ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "outside of its 3 vertices"),
-        ("v 0 0 0\nv 1 0 nan\nv 0 1 0\nf 1 2 3\n", "NaN"),
-        ("v 0 0 0\nv 1 0 x\nv 0 1 0\nf 1 2 3\n", "damaged"),
-        ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1/1 2 3\n", "several ways"),
-    ],
-)
-def test_damaged_meshes_are_said(tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / "x.obj").write_text(text)
-    with pytest.raises(ScanError, match=words):
-        read_obj(tmp_path / "x.obj")
-
-
-@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"body_pose": np.zeros((1, 63))}, "'body_pose' must have 69 numbers, has 63"),
