@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ..body.kinematics import relative_transforms
 from ..body.pose_offsets import pose_features
+from .arguments import pointer
 from .correctives import BLOCK, Correctives
 from .kinematics import parent_indices
-from .loader import choose, kernels, pointer
+from .loader import choose, kernels
 from .skin import check, describe, skin_points
 from .threads import parallel
 

@@ -21,7 +21,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, pointer
+from .arguments import pointer
+from .loader import choose, kernels
 from .threads import parallel
 
 _BLOCK = 128  # CUDA threads

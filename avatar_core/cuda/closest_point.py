@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, library, pointer
+from .arguments import pointer
+from .loader import choose, kernels, library
 from .threads import parallel, thread_count
 
 if TYPE_CHECKING:

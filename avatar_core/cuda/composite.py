@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, plain
+from .arguments import plain
+from .loader import choose, kernels
 from .threads import parallel
 
 _BLOCK = 256  # CUDA threads

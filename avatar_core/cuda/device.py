@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import AvatarError
 from . import build, cache, nvrtc
-from .loader import plain
+from .arguments import plain
 
 
 def problem() -> str:
@@ -68,7 +68,8 @@ def packed(arguments: tuple[Any, ...]) -> tuple[torch.device, list[Any]]:
     devices = {tensor.device for tensor in tensors}
     if len(devices) != 1:
         raise ValueError(f"a kernel needs tensors on one device, got {sorted(map(str, devices)) or 'none'}")
-    return devices.pop(), [plain(argument) for argument in arguments]
+    values = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else plain(a) for a in arguments]
+    return devices.pop(), values
 
 
 @once

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, plain
+from .arguments import plain
+from .loader import choose, kernels
 from .threads import parallel
 
 SPREAD = 0.025  # alpha of the paper

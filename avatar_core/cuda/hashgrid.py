@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .arguments import pointer
 from .device import launch
-from .loader import choose, kernels, pointer
+from .loader import choose, kernels
 from .threads import parallel
 
 _PRIMES = (1, 2654435761, 805459861)

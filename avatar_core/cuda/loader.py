@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AvatarError
 from . import build, cache
+from .arguments import plain
 from .threads import parallel
 
 if TYPE_CHECKING:
@@ -90,29 +91,6 @@ def choose(*tensors: Tensor) -> str:
     if len(devices) != 1:
         raise ValueError(f"tensors must be on one device, got {', '.join(sorted(map(str, devices))) or 'none'}")
     return backend(devices.pop().type).name
-
-
-def pointer(tensor: Tensor) -> ctypes.c_void_p:
-    """Where a tensor of the CPU begins; raises ValueError for another device, whose address is none here."""
-    if tensor.device.type != "cpu":
-        raise ValueError(f"a kernel of the CPU got a tensor on '{tensor.device}'")
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
-def plain(argument: Any) -> Any:
-    """What C takes for a tensor (its memory), None (no memory), an int (long long) or a float; ctypes values stay what
-    they are. Raises ValueError for others."""
-    if hasattr(argument, "data_ptr"):
-        return pointer(argument)
-    if argument is None:
-        return ctypes.c_void_p()
-    if isinstance(argument, int):
-        return ctypes.c_longlong(argument)
-    if isinstance(argument, float):
-        return ctypes.c_float(argument)
-    if isinstance(argument, (ctypes._SimpleCData, ctypes.Structure)):
-        return argument
-    raise ValueError(f"a kernel takes tensors, numbers and ctypes values, got {type(argument).__name__}")
 
 
 def run(

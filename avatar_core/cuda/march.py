@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, pointer
+from .arguments import pointer
+from .loader import choose, kernels
 from .threads import parallel
 
 BRICK = 4  # voxels along a brick

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, linear
 
-from .loader import choose, kernels, pointer
+from .arguments import pointer
+from .loader import choose, kernels
 from .threads import parallel
 
 _WIDEST = 320  # channels of a layer, as in mlp.cpp

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, pointer
+from .arguments import pointer
+from .loader import choose, kernels
 from .threads import parallel, thread_count
 
 MOST = 64  # neighbours a query, as in neighbours.h

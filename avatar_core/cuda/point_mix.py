@@ -8,7 +8,8 @@ import ctypes
 import torch
 from torch import Tensor
 
-from .loader import choose, kernels, pointer
+from .arguments import pointer
+from .loader import choose, kernels
 from .threads import parallel
 
 _MOST = 128  # channels, as in point_mix.cpp

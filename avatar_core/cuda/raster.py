@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from ..camera import MAX_SIDE
-from .loader import choose, kernels, pointer, run
+from .arguments import pointer
+from .loader import choose, kernels, run
 from .threads import parallel, thread_count
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .arguments import pointer
 from .correctives import BLOCK, Correctives
-from .loader import choose, kernels, pointer
+from .loader import choose, kernels
 from .threads import parallel
 
 _LANES = 16  # as in skin.cpp

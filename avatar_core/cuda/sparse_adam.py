@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .arguments import pointer
 from .device import launch
-from .loader import choose, kernels, pointer
+from .loader import choose, kernels
 from .threads import parallel
 
 _THREADS = 256  # a block on a GPU

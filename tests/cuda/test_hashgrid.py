@@ -126,9 +126,9 @@ def test_blending_has_the_right_gradient() -> None:
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 def test_cuda_is_native(spec: HashGridSpec, dtype: torch.dtype) -> None:
-    points, table = data(spec, 5000)
     results = []
     for device in ("cpu", "cuda"):
+        points, table = data(spec, 5000)
         p, t = points.to(device).requires_grad_(), table.to(device, dtype).requires_grad_()
         out = hash_grid(p, t, spec)
         out.square().sum().backward()
