@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import bpy
 
 from . import bone_maps, session
 from .attempt import Attempt
-from .drive import PARTS, tell
+from .drive import FINGER_PARTS, PARTS, tell
 from .errors import SceneError
 from .properties import actor_file, avatar_of
 
@@ -22,10 +23,18 @@ def _title(part: str) -> str:
     return f"{ {'L': 'Left ', 'R': 'Right '}.get(side, '') }{name.replace('_', ' ').title()}"
 
 
-_PARTS = [
-    (_AS_NAMED, "What Its Name Says", "Forget what was said"),
-    *((part, _title(part), f"This bone starts the {_title(part).lower()}, and turns it") for part in PARTS),
-]
+def _said(parts: Iterable[str]) -> list[tuple[str, str, str]]:
+    return [(part, _title(part), f"This bone starts the {_title(part).lower()}, and turns it") for part in parts]
+
+
+_PARTS = [(_AS_NAMED, "What Its Name Says", "Forget what was said"), *_said(PARTS)]
+_WITH_FINGERS = [*_PARTS, ("", "Fingers", "From the knuckle on"), *_said(FINGER_PARTS)]
+
+
+def _offered(operator: object, context: bpy.types.Context) -> list[tuple[str, str, str]]:
+    """Fingers where the actor that is driven has some."""
+    avatar = avatar_of(context.object)
+    return _WITH_FINGERS if avatar is not None and avatar.avatar.fingers else _PARTS
 
 
 class _OnCharacter:
@@ -82,7 +91,7 @@ class AVATAR_OT_tell_bone(Attempt, bpy.types.Operator):
     bl_label = "Active Bone Is"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
-    part: bpy.props.EnumProperty(name="Part", description="Of the body", items=_PARTS)
+    part: bpy.props.EnumProperty(name="Part", description="Of the body", items=_offered)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

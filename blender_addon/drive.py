@@ -40,7 +40,10 @@ _ENDS = {
     "Ankle": (("foot", 0.0), ("shin", 1.0)),
     "Foot": (("foot", 0.0), ("shin", 1.0)),
 }  # joints of a side: the first segment that is there, and where on it
-_FINGER = re.compile(r"(?:hand|f)?(thumb|index|middle|ring|pinky|little)(proximal|intermediate|distal)?(\d*)$")
+_FINGERS = ("thumb", "index", "middle", "ring", "pinky")  # finger1 to finger5 at MakeHuman
+_FINGER = re.compile(
+    r"(?:hand|f)?(thumb|index|middle|ring|pinky|little|finger[1-5])(proximal|intermediate|distal)?(\d*)$"
+)
 _PHALANX = {"proximal": 1, "intermediate": 2, "distal": 3}
 _PREFIX = re.compile(r"^(?:.*:|def-|org-|mixamorig\d*_?|bip\d*[ _]|j_bip_(?:c_)?|j_)", re.IGNORECASE)
 _LEFT_RIGHT = re.compile(
@@ -54,6 +57,7 @@ _PART = "avatar_part"  # custom property of a bone: what the artist says that it
 PARTS = tuple(
     f"{part}{side}" for part in _SEGMENTS for side in (("",) if part in ("neck", "head") else (".L", ".R"))
 )  # of the body, which bones can be said to be
+FINGER_PARTS = tuple(f"{finger}_{number}.{side}" for side in "LR" for finger in _FINGERS for number in (1, 2, 3))
 
 Points = list[tuple[str, float, float]]  # bone, place on it, weight
 JointMap = dict[str, Points]
@@ -74,22 +78,30 @@ def by_name(bones: Iterable[str]) -> dict[tuple[str, str], str]:
 
 
 def told_bones(armature: bpy.types.Object) -> dict[tuple[str, str], str]:
-    """As `by_name`; what the artist says of a bone counts more than its name."""
+    """As `by_name`; what the artist says of a bone counts more than its name, and comes first."""
     said: dict[tuple[str, str], str] = {}
     for bone in armature.data.bones:
         part, _, side = str(bone.get(_PART, "")).partition(".")
-        if part in _SEGMENTS and side in ("", "L", "R"):
+        if f"{part}.{side}" in FINGER_PARTS:
+            said[side, part.replace("_", "")] = bone.name
+        elif part in _SEGMENTS and side in ("", "L", "R"):
             said[side, _SEGMENTS[part][0]] = bone.name
-    return by_name(bone.name for bone in armature.data.bones if bone.name not in said.values()) | said
+    named = by_name(bone.name for bone in armature.data.bones if bone.name not in said.values())
+    return said | {key: name for key, name in named.items() if key not in said}
 
 
 def tell(armature: bpy.types.Object, name: str, part: str) -> None:
-    """Says that the bone `name`, and no other, is a part (one of PARTS); empty: what its name says."""
+    """Says that the bone `name`, and no other, is a part (one of PARTS or FINGER_PARTS); empty: what its name says."""
     for bone in armature.data.bones:
         if _PART in bone and (bone.name == name or bone[_PART] == part):
             del bone[_PART]
     if part:
         armature.data.bones[name][_PART] = part
+
+
+def has_fingers(schema: dict[str, Any]) -> bool:
+    """Whether an actor has joints, or follows places, of fingers."""
+    return any("index" in name.lower() for name in (*schema["joints"], *schema.get("points", ())))
 
 
 def read_map(text: str, armature: bpy.types.Object) -> JointMap:
@@ -184,9 +196,11 @@ def finger_bones(found: dict[tuple[str, str], str]) -> dict[tuple[str, str, int]
     for (side, base), name in found.items():
         matched = _FINGER.match(base)
         if matched and side:
-            finger = "Pinky" if matched[1] == "little" else matched[1].capitalize()
+            finger = "pinky" if matched[1] == "little" else matched[1]
+            if finger.startswith("finger"):
+                finger = _FINGERS[int(finger[-1]) - 1]
             number = _PHALANX.get(matched[2] or "") or int(matched[3] or 0)
-            bones.setdefault((side, finger, number), name)
+            bones.setdefault((side, finger.capitalize(), number), name)
     return bones
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from . import compat, packing
+from .drive import has_fingers
 from .errors import SceneError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class AvatarSettings(bpy.types.PropertyGroup):
     method: bpy.props.StringProperty(name="Method", options={"HIDDEN"})
     licence: bpy.props.StringProperty(name="Licence", options={"HIDDEN"})
     limbs: bpy.props.BoolProperty(options={"HIDDEN"})  # the actor's pictures tell which limb shows
+    fingers: bpy.props.BoolProperty(options={"HIDDEN"})  # bones can pose the actor's fingers
     display: bpy.props.StringProperty(options={"HIDDEN"})  # of a body, see viewport.set_live
 
 
@@ -157,6 +159,7 @@ def note_facts(actor: bpy.types.Object, facts: ActorFacts) -> None:
     settings.method = str(facts.metadata.get("method", ""))
     settings.licence = str(facts.metadata.get("licence", ""))
     settings.limbs = bool(facts.limbs)
+    settings.fingers = has_fingers(facts.schema)
 
 
 def owner_scene(scene: bpy.types.Scene) -> bpy.types.Scene:

@@ -41,6 +41,8 @@ def test_rigs_of_other_makers_are_understood(report: dict[str, Any]) -> None:
         "LPinky2PIP": ["f_pinky.02.L", 0.0],
         "RThumb1CMC": ["RightHandThumb1", 0.0],
         "RThumb4FingerTip": ["RightHandThumb3", 1.0],
+        "RIndex1Knuckles": ["finger2-1.R", 0.0],
+        "RPinky4FingerTip": ["finger5-3.R", 1.0],
     }
 
 

@@ -75,8 +75,9 @@ def known_names(points: list[str]) -> dict[str, Any]:
 
     kinds = (["lowerarm_l", "upperarm_l"], ["J_Bip_L_UpperArm", "J_Bip_L_LowerArm"], names("mixamo"))
     bones = [f"f_{name}.0{k}.L" for name in ("index", "pinky") for k in (1, 2, 3)]
-    bones += [f"RightHandThumb{k}" for k in (1, 2, 3)]
+    bones += [*(f"RightHandThumb{k}" for k in (1, 2, 3)), "finger2-1.R", "finger5-3.R"]  # the last two are MakeHuman's
     joints = ["LIndex1Knuckles", "LIndex4FingerTip", "LPinky2PIP", "RThumb1CMC", "RThumb4FingerTip", "Nose"]
+    joints += ["RIndex1Knuckles", "RPinky4FingerTip"]
     return {
         "elbows": [guessed(kind)["LElbow"][0][0] for kind in kinds],
         "found": {maker: sorted(guessed(names(maker))) for maker in NAMES},

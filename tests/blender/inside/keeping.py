@@ -378,6 +378,12 @@ def case_bones_are_told_where_their_names_say_nothing(actor: Path) -> None:
     more = {f"{side}_foot": f"{side}_foot" for side in SIDES}  # SMPL calls the toes so: names alone mislead
     assert found == by_name | more, found.items() ^ by_name.items()
     bpy.ops.object.mode_set(mode="POSE")
+    try:
+        bpy.ops.avatar.tell_bone(part="index_1.L")
+    except TypeError:
+        pass
+    else:
+        raise AssertionError("fingers are offered for an actor that has none")
     rig.data.bones.active = rig.data.bones[told["head"]]
     before = rig.avatar.joint_map
     assert bpy.ops.avatar.tell_bone(part="neck") == {"FINISHED"}, "no head: the former map stays"

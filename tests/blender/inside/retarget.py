@@ -28,6 +28,8 @@ LIMBS = {
     ),
     "rigify": ("DEF-{1}.{0}", "LR", ("shoulder", "upper_arm", "forearm", "hand", "thigh", "shin", "foot", "toe")),
 }
+FINGERS = {"mixamo": "mixamorig:{}Hand{}{}", "rigify": "DEF-{3}.0{2}.{0}"}
+KINDS = {"thumb": "thumb", "index": "f_index", "middle": "f_middle", "ring": "f_ring", "pinky": "f_pinky"}  # Rigify's
 JOINTS = ("collar", "shoulder", "elbow", "wrist", "hip", "knee", "ankle", "foot")
 DROP = math.radians(40)  # of the arms at rest, below the body's own
 
@@ -65,13 +67,28 @@ def character(maker: str, rest: dict[str, np.ndarray]) -> bpy.types.Object:
         for joint, name in zip(JOINTS, names):
             at = rest[f"{word}_{joint}"].copy()
             if joint in ("elbow", "wrist"):
-                pivot = rest[f"{word}_shoulder"]
-                at = pivot + turn_z(-sign * DROP) @ (at - pivot)
+                at = lowered(rest, word, at)
             parent = places[-3] if joint == "collar" else places[0] if joint == "hip" else last
             last = bone(form.format(side, name), at, parent, np.array([sign, -0.5, 0.2]))
+            if joint == "wrist":
+                for finger in KINDS:
+                    knuckle = last
+                    for number in (1, 2, 3):
+                        at = lowered(rest, word, rest[f"{word}_{finger}{number}"])
+                        knuckle = bone(finger_bone(maker, side, finger, number), at, knuckle, np.array([sign, 0.3, 0]))
     bpy.ops.object.mode_set(mode="OBJECT")
     made.scale = (0.01, 0.01, 0.01)
     return made
+
+
+def finger_bone(maker: str, side: str, finger: str, number: int) -> str:
+    return FINGERS[maker].format(side, finger.capitalize(), number, KINDS[finger])
+
+
+def lowered(rest: dict[str, np.ndarray], word: str, at: np.ndarray) -> np.ndarray:
+    """A place of the body's arm, where the character's is at rest."""
+    pivot = rest[f"{word}_shoulder"]
+    return pivot + turn_z(DROP if word == "right" else -DROP) @ (at - pivot)
 
 
 def blender(point: np.ndarray) -> np.ndarray:
@@ -89,6 +106,7 @@ def main(arguments: list[str]) -> int:
     schema, (_, arrays) = session.actor(actor).schema, session.body(actor)
     rest = dict(zip(schema["joints"], arrays["joints"].astype(float)))
     report: dict[str, Any] = {maker: driven(maker, rest, actor, schema) for maker in SPINES}
+    report["told"] = told()
     bare = bpy.data.objects.new("bare", bpy.data.armatures.new("bare"))
     bpy.context.scene.collection.objects.link(bare)
     bpy.context.view_layer.objects.active = bare
@@ -118,9 +136,31 @@ def driven(maker: str, rest: dict[str, np.ndarray], actor: Path, schema: dict[st
         for word, side in zip(("left", "right"), sides)
         for joint, name in zip(JOINTS, names)
     }
+    for word, side in zip(("left", "right"), sides):
+        for finger in KINDS:
+            for number in (1, 2, 3):
+                bone = made.pose.bones[finger_bone(maker, side, finger, number)]
+                heads[f"{word}_{finger}{number}"] = made.matrix_world @ bone.head
     places = {joint: [head.x, head.z, -head.y] for joint, head in heads.items()}  # avatar_core's world
     bones = json.loads(made.avatar.joint_map)["bones"]
     return {"said": said, "bones": bones, "rest": at_rest, "scale": scale, "posed": posed, "heads": places}
+
+
+def told() -> list[dict[str, str]]:
+    """The bones of a finger as found before, without names that say something, and as the artist says."""
+    made = bpy.data.objects["mixamo"]
+    bpy.context.view_layer.objects.active = made
+    found = [json.loads(made.avatar.joint_map)["bones"]]
+    for number in (1, 2, 3):
+        made.data.bones[finger_bone("mixamo", "Left", "index", number)].name = f"B{number}"
+    assert bpy.ops.avatar.apply_bone_map(bone_map="BY_NAMES") == {"FINISHED"}
+    found.append(json.loads(made.avatar.joint_map)["bones"])
+    bpy.ops.object.mode_set(mode="POSE")
+    for number in (1, 2, 3):
+        made.data.bones.active = made.data.bones[f"B{number}"]
+        assert bpy.ops.avatar.tell_bone(part=f"index_{number}.L") == {"FINISHED"}
+    bpy.ops.object.mode_set(mode="OBJECT")
+    return [*found, json.loads(made.avatar.joint_map)["bones"]]
 
 
 def controls(made: bpy.types.Object, schema: dict[str, Any]) -> tuple[dict[str, Any], float]:
