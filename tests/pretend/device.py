@@ -43,6 +43,10 @@ class Pretended(torch.Tensor):
             raise TypeError("a tensor of another device has to be copied: numpy(force=True)")
         return self.inner.detach().numpy()
 
+    def __getitem__(self, place: Any) -> torch.Tensor:
+        places = place if isinstance(place, tuple) else (place,)
+        return super().__getitem__(tuple(_make(x).to(DEVICE) if isinstance(x, list | tuple) else x for x in places))
+
     def tolist(self) -> Any:
         return self.inner.tolist()
 
