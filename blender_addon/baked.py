@@ -14,6 +14,7 @@ from typing import Any
 import bpy
 
 from . import compat, compositor
+from .box import PASS
 from .errors import SceneError
 
 PATTERN = "//avatars/{name}_####"  # beside the .blend; {name}: the owner scene's
@@ -85,6 +86,8 @@ def render_again(scene: bpy.types.Scene) -> None:
     node = compositor.layer_node(tree, scene.avatar.avatars)
     node.location = picture.location
     _move_links(tree, picture, node)
+    merge = compositor.merge_node(scene)
+    tree.links.new(compat.named(node.outputs, PASS), compat.named(merge.inputs, f"Avatars {PASS}"))
     for matte in _mattes(tree, picture.image):
         _show(matte, "RENDER", scene.avatar.avatars)
     tree.nodes.remove(picture)
@@ -119,6 +122,8 @@ def _move_links(tree: Any, old: Any, new: Any) -> None:
         try:
             tree.links.new(compat.named(new.outputs, wanted), target)
         except KeyError:
+            if wanted == PASS:  # older pictures have none, and are merged all over the frame
+                continue
             tree.nodes.remove(new)
             raise SceneError(f"The baked pictures have no pass '{wanted}', which the compositor uses.") from None
 

@@ -14,6 +14,7 @@ import bpy
 import numpy as np
 
 GROUPED = bpy.app.version >= (5, 0, 0)  # the compositor is a node group
+CROPS = bpy.app.version >= (4, 5, 0)  # the compositor cuts pictures by numbers of other nodes
 # For a property that holds a path which may start with //: since 4.5 it must say so.
 PATH_OPTIONS = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 _MATH = "ShaderNodeMath" if GROUPED else "CompositorNodeMath"
@@ -38,7 +39,7 @@ _FROM_REC709 = {
 
 @dataclass(frozen=True)
 class MixNode:
-    """result = mask * front + (1 - mask) * back, for all four channels."""
+    """result = mask * front + (1 - mask) * back; before 5.0 with the alpha of back."""
 
     node: Any
     mask: Any
@@ -148,11 +149,34 @@ def grow_node(tree: Any, pixels: int) -> Any:
     return node
 
 
-def inpaint_node(tree: Any, pixels: int) -> Any:
-    """Continues the image into so many pixels where its alpha is 0."""
-    node = tree.nodes.new("CompositorNodeInpaint")
-    _set_size(node, pixels)
+def blur_node(tree: Any, pixels: int) -> Any:
+    """A mean by Gaussian weights of what is within so many pixels along both axes."""
+    node = tree.nodes.new("CompositorNodeBlur")
+    _choose(node, "filter_type", "GAUSS", "Type", "Gaussian")
+    if "Size" in node.inputs and node.inputs["Size"].type == "VECTOR":  # since 4.5
+        node.inputs["Size"].default_value = (pixels, pixels)
+    else:
+        node.size_x = node.size_y = pixels
     return node
+
+
+def crop_node(tree: Any) -> Any:
+    """Cuts a part out of a picture. Where `CROPS`."""
+    node = tree.nodes.new("CompositorNodeCrop")
+    named(node.inputs, "Alpha Crop").default_value = False
+    return node
+
+
+def translate_node(tree: Any) -> Any:
+    """Moves a picture by whole pixels. Where `CROPS`."""
+    node = tree.nodes.new("CompositorNodeTranslate")
+    _choose(node, "interpolation", "NEAREST", "Interpolation", "Nearest")
+    return node
+
+
+def vector_node(tree: Any) -> Any:
+    """Takes a vector apart."""
+    return tree.nodes.new("ShaderNodeSeparateXYZ" if GROUPED else "CompositorNodeSeparateXYZ")
 
 
 def alpha_node(tree: Any) -> Any:

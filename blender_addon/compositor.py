@@ -14,7 +14,7 @@ from typing import Any
 
 import bpy
 
-from . import compat
+from . import box, compat
 from .errors import SceneError
 from .merge import GROUP, MARK, is_current, merge_group
 from .properties import ENGINE, actor_objects, body_mesh
@@ -157,8 +157,8 @@ def _insert(scene: bpy.types.Scene, avatars: bpy.types.Scene, origin: bpy.types.
     for name in ("Depth", "Mist"):
         if name in layers[0].outputs:
             tree.links.new(_smallest(tree, layers, name), compat.named(group.inputs, f"Scene {name}"))
-    tree.links.new(compat.named(avatar_layer.outputs, "Image"), compat.named(group.inputs, "Avatars"))
-    tree.links.new(compat.named(avatar_layer.outputs, "Depth"), compat.named(group.inputs, "Avatars Depth"))
+    for name, taken in (("Image", "Avatars"), ("Depth", "Avatars Depth"), (box.PASS, f"Avatars {box.PASS}")):
+        tree.links.new(compat.named(avatar_layer.outputs, name), compat.named(group.inputs, taken))
     tree.links.new(compat.named(group.outputs, "Image"), output)
     _arrange(output.node, group, avatar_layer)
     scene.avatar.before = json.dumps(before)

@@ -14,6 +14,7 @@ import bpy
 import numpy as np
 
 from .blur import Lens
+from .box import Box
 from .errors import SceneError
 
 # Columns are where the axes of avatar_core's world lie in Blender's: (x, y, z) -> (x, -z, y).
@@ -32,6 +33,10 @@ class Region:
     y: int
     width: int
     height: int
+
+    def corner(self) -> Box:
+        """Its lower left pixel."""
+        return Box(0, self.height - 1, 1, self.height)
 
 
 def render_region(render: bpy.types.RenderSettings, width: int, height: int) -> Region:

@@ -15,12 +15,13 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import blur, compat, cryptomatte, failures, session, shot
+from . import blur, box, compat, cryptomatte, failures, session, shot
 from .blur import Sample
+from .box import Box
 from .client import WorkerError
 from .coordinates import Region, camera_controls, render_region
 from .errors import SceneError
-from .layers import Picture
+from .layers import EMPTY_DEPTH, Picture
 from .pose import read_controls
 from .properties import (
     ENGINE,
@@ -50,7 +51,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
     def update_render_passes(
         self, scene: bpy.types.Scene | None = None, renderlayer: bpy.types.ViewLayer | None = None
     ) -> None:
-        for name, channels, letters, kind in _PASSES:
+        for name, channels, letters, kind in (*_PASSES, (box.PASS, 4, "RGBA", "COLOR")):
             self.register_pass(scene, renderlayer, name, channels, letters, kind)
         for name in [*mask_names(scene).values(), *([LIMB_PASS] if has_limbs(scene) else [])]:
             self.register_pass(scene, renderlayer, name, 1, "X", "VALUE")
@@ -79,24 +80,15 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
         owner = owner_scene(scene)
         check_version(owner)
         region = render_region(owner.render, self.resolution_x, self.resolution_y)
-        jobs, picture = self._picture(scene, owner, depsgraph, region)
-        empty = np.zeros((region.height, region.width), np.float32)
-        seen = dict(zip(jobs, picture.masks))
-        masks = {actor: seen.get(actor, empty) for actor in mask_names(scene)}
-        planes = {
-            "Combined": _to_working_space(picture.rgba),
-            "Depth": picture.depth,
-            "Normal": picture.normal,
-            **{name: masks[actor] for actor, name in mask_names(scene).items()},
-        }
-        if has_limbs(scene):
-            planes[LIMB_PASS] = picture.limb if picture.limb is not None else empty
-        layer = depsgraph.view_layer
-        if layer.use_pass_cryptomatte_object and masks:
-            planes |= cryptomatte.passes(list(masks), list(masks.values()), layer.pass_cryptomatte_depth)
-            for field, value in cryptomatte.metadata(layer.name, list(masks)).items():
+        names, picture = self._picture(scene, owner, depsgraph, region)
+        layer, taken = depsgraph.view_layer, picture.box()
+        if layer.use_pass_cryptomatte_object and mask_names(scene):
+            for field, value in cryptomatte.metadata(layer.name, list(mask_names(scene))).items():
                 self.get_result().stamp_data_add_field(field, value)
-        self._deliver(layer.name, region, planes)
+        for part in (taken, region.corner()):  # the latter says where the box is
+            planes = _planes(scene, layer, names, picture.part(part))
+            planes[box.PASS] = taken.plane(part, region.height)
+            self._deliver(layer.name, region, part, planes)
 
     def _picture(
         self, scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, region: Region
@@ -146,25 +138,27 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             view = camera_controls(camera, depsgraph, owner.render, region, posed.scale, sample.lens)
             yield actor, Job(actor.name, path, settings.quality, posed.controls, view, posed.scale, settings.ahead)
 
-    def _deliver(self, layer: str, region: Region, planes: dict[str, np.ndarray]) -> None:
-        """Hands the planes to Blender; rows are turned around here and nowhere else."""
+    def _deliver(self, layer: str, region: Region, part: Box, planes: dict[str, np.ndarray]) -> None:
+        """Hands a part of the planes to Blender; rows are turned around here and nowhere else."""
         letters = {name: letters for name, _, letters, _ in _PASSES}
         for name, plane in planes.items():
             channels = plane.shape[2] if plane.ndim == 3 else 1
             if name != "Combined":  # is there already
                 self.add_pass(name, channels, letters.get(name, "X" if channels == 1 else "RGBA"), layer=layer)
-        result = self.begin_result(0, 0, region.width, region.height, layer=layer)
+        whole = self.get_result()
+        if (whole.resolution_x, whole.resolution_y) != (region.width, region.height):
+            raise SceneError(
+                f"Blender's border has another size than {region.width} x {region.height} pixels: change the border by"
+                " a pixel, or switch it off."
+            )
+        result = self.begin_result(part.left, region.height - part.bottom, part.width, part.height, layer=layer)
         for target in result.layers[0].passes:
             if target.name not in planes:
                 continue
-            values = np.ascontiguousarray(planes[target.name][::-1], np.float32).ravel()
-            if values.size != len(target.rect) * target.channels:
-                self.end_result(result, cancel=True)
-                raise SceneError(
-                    f"Blender's border has another size than {region.width} x {region.height} pixels in pass"
-                    f" '{target.name}': change the border by a pixel, or switch it off."
-                )
-            target.rect.foreach_set(values)
+            plane = planes[target.name][::-1]
+            if target.name == "Depth":  # Blenders differ in what they call nothing, and fill with it
+                plane = np.where(plane < EMPTY_DEPTH, plane, target.rect[0])
+            target.rect.foreach_set(np.ascontiguousarray(plane, np.float32).ravel())
         self.end_result(result)
 
 
@@ -208,6 +202,25 @@ def _camera(scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types
 
 def _cryptomatte_passes(layer: bpy.types.ViewLayer) -> list[str]:
     return cryptomatte.pass_names(layer.pass_cryptomatte_depth) if layer.use_pass_cryptomatte_object else []
+
+
+def _planes(
+    scene: bpy.types.Scene, layer: bpy.types.ViewLayer, names: list[str], picture: Picture
+) -> dict[str, np.ndarray]:
+    """The passes of a picture, or of a part of one, that shows the avatars `names`."""
+    empty, seen = np.zeros_like(picture.depth), dict(zip(names, picture.masks))
+    masks = {actor: seen.get(actor, empty) for actor in mask_names(scene)}
+    planes = {
+        "Combined": _to_working_space(picture.rgba),
+        "Depth": picture.depth,
+        "Normal": picture.normal,
+        **{name: masks[actor] for actor, name in mask_names(scene).items()},
+    }
+    if has_limbs(scene):
+        planes[LIMB_PASS] = picture.limb if picture.limb is not None else empty
+    if layer.use_pass_cryptomatte_object and masks:
+        planes |= cryptomatte.passes(list(masks), list(masks.values()), layer.pass_cryptomatte_depth)
+    return planes
 
 
 def _to_working_space(rgba: np.ndarray) -> np.ndarray:

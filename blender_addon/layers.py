@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .box import Box, box_of
+
 EMPTY_DEPTH = 1e10  # metres
 
 
@@ -31,6 +33,15 @@ class Picture:
     normal: np.ndarray  # [H, W, 3] of the closest actor
     masks: tuple[np.ndarray, ...]  # each [H, W], coverage that nobody hides
     limb: np.ndarray | None = None  # [H, W] of the closest actor, 0 where it has none; None where no actor has limbs
+
+    def box(self) -> Box:
+        """What the actors cover, and a margin."""
+        return box_of((self.rgba[..., 3] != 0) | (self.depth < EMPTY_DEPTH))
+
+    def part(self, box: Box) -> Picture:
+        masks, limb = tuple(map(box.of, self.masks)), self.limb
+        limb = box.of(limb) if limb is not None else None
+        return Picture(box.of(self.rgba), box.of(self.depth), box.of(self.normal), masks, limb)
 
 
 def combine(layers: Sequence[Layer], masks: Sequence[np.ndarray], width: int, height: int) -> Picture:

@@ -117,6 +117,28 @@ def case_edges_in_front_of_an_avatar_have_no_fringe(actor: str) -> None:
     assert np.quantile(np.abs(made - truth), 0.9995) < 0.02
 
 
+def case_the_box_of_the_avatars_changes_nothing(actor: str) -> None:
+    """The merge looks at that part of the frame only, and gives what all of it would: at its borders, too."""
+    scene, layer = edges.stage(actor)
+    scene.cycles.samples = 4
+    merge = import_module(f"{ADDON}.compositor").merge_node(scene)
+    tree, box = import_module(f"{ADDON}.compat").compositor_tree(scene), merge.inputs["Avatars Box"]
+    nothing = replace(layer, rgba=0 * layer.rgba, depth=np.full_like(layer.depth, 1e10), mask=0 * layer.mask)
+    for planes, width, height in ((layer, 200, 240), (layer, 131, 197), (layer, 90, 66), (nothing, 66, 53)):
+        part = (slice(0, height), slice(0, width))
+        cut = replace(planes, **{name: getattr(planes, name)[part] for name in ("rgba", "depth", "normal", "mask")})
+        scene.render.resolution_x, scene.render.resolution_y = width, height
+        with edges.avatars_are(cut):
+            source = box.links[0].from_socket
+            in_box = [still(scene, shown) for shown in (None, merge.outputs["Mask"])]
+            tree.links.remove(box.links[0])
+            whole = [still(scene, shown) for shown in (None, merge.outputs["Mask"])]
+            tree.links.new(source, box)
+        shown = cut.rgba[..., 3:] > 0  # elsewhere the mask has nothing to say
+        for found, wanted in zip(in_box, (whole[0], np.where(shown, whole[1], in_box[1]))):
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 def case_captured_colours_stay_beside_agx(actor: str) -> None:
     """What the screen shows of an avatar is its picture, and of the set what AgX makes of it."""
     scene, layer = edges.stage(actor)
