@@ -18,7 +18,6 @@ from .layers import Picture
 if TYPE_CHECKING:
     from .shot import Job
 
-LIVE_THREAD = "avatars in the viewport"  # the name of every such thread: it may not touch bpy
 FIRST_SECONDS = 0.1  # what the first, coarse picture may take
 _SHARES = tuple(2 ** (-n / 2) for n in range(6, 1, -1))  # of a side, 1/8 to 1/2: few, allocators keep memory of each
 _PAUSE = 0.2  # seconds, before trying again what a final render has pushed aside
@@ -58,9 +57,12 @@ Render = Callable[[View, float, str, Callable[[], bool]], Picture]
 
 
 class Live:
-    """render(view, share, quality, stop) makes one picture; contended() tells that more urgent work waits."""
+    """render(view, share, quality, stop) makes one picture; contended() tells that more urgent work waits.
 
-    def __init__(self, render: Render, contended: Callable[[], bool]) -> None:
+    name: of the thread.
+    """
+
+    def __init__(self, render: Render, contended: Callable[[], bool], name: str = "live") -> None:
         self.shown: Shown | None = None
         self.error = ""  # why the wanted view cannot be shown
         self.asked = 0.0  # time.monotonic() of the newest wish
@@ -69,7 +71,7 @@ class Live:
         self._busy = self._closing = False
         self._level, self._first_seconds = len(_SHARES) // 2, FIRST_SECONDS  # of the next first picture; of the last
         self._change = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=LIVE_THREAD, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     @property

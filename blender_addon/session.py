@@ -14,9 +14,10 @@ import numpy as np
 from .client import Poll, Progress, Reply, Worker, WorkerError
 from .errors import SceneError
 from .link import ignore_sigpipe
-from .live import LIVE_THREAD
 from .sending import send
 from .worker_setup import Setup, limit_threads, read_setup
+
+LIVE_THREAD = "avatars in the viewport"  # the name of threads that may not touch bpy
 
 
 @dataclass(frozen=True)

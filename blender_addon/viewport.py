@@ -135,7 +135,7 @@ def _draw() -> None:
         return
     key = context.space_data.as_pointer()
     if key not in _views:
-        _views[key] = _Space(Live(_render, lambda: session.current.contended))
+        _views[key] = _Space(Live(_render, lambda: session.current.contended, session.LIVE_THREAD))
     space = _views[key]
     try:
         session.current.settle()
