@@ -40,15 +40,21 @@ from benchmarks.timing import Case, measure  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "view_synthesis_cpu.json"
 PEER = "published, torch"
-MODELS = (("human36m17", 256, 3.0), ("panoptic117", 256, 3.0), ("panoptic117", 512, 2.0))  # and how many times faster
+FRAMES = (  # a model, its pixels, metres from the camera to the person, and how many times faster
+    ("human36m17", 256, 3.0, 3.0),
+    ("human36m17", 256, 1.6, None),  # fills the picture: no work is left out
+    ("human36m17", 256, 6.0, 3.0),  # half as large
+    ("panoptic117", 256, 3.0, 3.0),
+    ("panoptic117", 512, 3.0, 2.0),
+)
 LESS_MEMORY = 10.0
 _BINOMIAL = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
 
 def cases() -> Iterator[Case]:
     yield _renderer(512)
-    for skeleton, side, bar in MODELS:
-        yield _frame(skeleton, side, bar)
+    for frame in FRAMES:
+        yield _frame(*frame)
 
 
 def _renderer(side: int) -> Case:
@@ -67,7 +73,7 @@ def _renderer(side: int) -> Case:
     )
 
 
-def _frame(skeleton: str, side: int, bar: float) -> Case:
+def _frame(skeleton: str, side: int, metres: float, bar: float | None) -> Case:
     torch.manual_seed(0)
     width = 2048 if skeleton == PANOPTIC.name else 1024
     config = Config(skeleton=skeleton, published=True, alpha=False, size=side, pose_width=width)
@@ -79,7 +85,7 @@ def _frame(skeleton: str, side: int, bar: float) -> Case:
     joints = len(config.skeleton_of().joints)
     pixels, seen = torch.rand(1, joints, 2) * 1000, torch.ones(1, joints, dtype=torch.bool)
     picture, sides = torch.rand(1, 3, 256, 256), torch.tensor([[1000, 1000]])
-    camera = Camera.look_at(np.array([0, 0, 3.0]), np.zeros(3), 0.75, side, side)  # all of the person
+    camera = Camera.look_at(np.array([0, 0, metres]), np.zeros(3), 0.75, side, side)
     controls = model.schema.neutral()
     controls.pose[[16, 17], 2] = -1.1, 1.1  # stands with the arms down
     points = torch.as_tensor(model.points(controls).astype(np.float64) @ camera.world_to_camera[:3, :3].T).float()
@@ -96,8 +102,9 @@ def _frame(skeleton: str, side: int, bar: float) -> Case:
             return modulated(generator.r2i, latent.permute(2, 0, 1)[None], appearance.flatten(1))
 
     quality = QUALITIES["final"]
-    size = f"{skeleton}, {side}^2"
-    return Case("frame", size, lambda: model.render(controls, camera, quality), {PEER: published}, {PEER: bar})
+    size = f"{skeleton}, {side}^2, at {metres:g} m"
+    bars = {} if bar is None else {PEER: bar}
+    return Case("frame", size, lambda: model.render(controls, camera, quality), {PEER: published}, bars)
 
 
 def dense(rays: Tensor, made: Gaussians, features: Tensor) -> Tensor:
@@ -157,13 +164,14 @@ def main() -> int:
     rows, met = [], True
     for case in cases():
         row = measure(case, arguments.repeat)
-        faster, bar = row.ratio(PEER), row.bars[PEER]
+        faster, bar = row.ratio(PEER), row.bars.get(PEER)
         less = row.peers_memory[PEER] / max(row.memory, 1.0)
-        enough = faster >= bar and (case.op != "renderer" or less >= LESS_MEMORY)
+        enough = faster >= (bar or 0) and (case.op != "renderer" or less >= LESS_MEMORY)
         met = met and enough
         ours, theirs = (row.milliseconds, row.memory), (row.peers[PEER], row.peers_memory[PEER])
         times = f"{ours[0]:.1f} ms and {ours[1]:.0f} MB, published {theirs[0]:.1f} ms and {theirs[1]:.0f} MB"
-        print(f"{row.op}, {row.size}: {times}, {faster:.1f} times faster; bar {bar:g}{'' if enough else ' MISSED'}")
+        wanted = "" if bar is None else f"; bar {bar:g}{'' if enough else ' MISSED'}"
+        print(f"{row.op}, {row.size}: {times}, {faster:.1f} times faster{wanted}")
         rows.append({**vars(row), "times_faster": round(faster, 2), "bar": bar, "met": enough})
     machine = {"processor": platform.processor() or platform.machine(), "threads": arguments.threads}
     RESULT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
