@@ -172,7 +172,7 @@ class _Folded(nn.Module):
         weight = weight * first[:, None, None, None] * second[:, None, None]
         gain = 1.0 if self.last else math.sqrt(2)  # a leaky ReLU lets it through
         weight, bias = gain * weight, gain * layer.c.bias
-        quick = dtype == torch.float32 and not weight.is_cuda and min(weight.shape[:2]) >= _MANY
+        quick = dtype == torch.float32 and weight.device.type == "cpu" and min(weight.shape[:2]) >= _MANY
         self.quick = Winograd(weight, bias, tile) if quick and not (self.down or self.up or self.last) else None
         if self.quick is None:
             self.register_buffer("weight", weight.to(dtype, memory_format=torch.channels_last))
