@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -18,6 +19,7 @@ _setup_privateuseone_for_python_backend("pretend")
 DEVICE = torch.device("pretend:0")
 _MOVING = ("_to_copy", "to.", "copy_", "_copy_from", "type_as", "new_")
 _PLAIN = ("_local_scalar_dense.default", "equal.default", "is_nonzero.default")
+_device_constructors()  # PyTorch's list of them is made now, with its own `torch.tensor`, for `with torch.device(...)`
 _make = torch.tensor
 
 
