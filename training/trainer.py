@@ -232,7 +232,7 @@ class Trainer:
         path = self.folder / f"{self.options.name}.actor"
         unmeasured, capture = self._finished({})
         unmeasured.save(path)
-        results: Evaluation = evaluate(Actor.load(path), capture, self.options.evaluate_pictures, "final")
+        results: Evaluation = evaluate(Actor.load(path, self.device), capture, self.options.evaluate_pictures, "final")
         actor = self.actor(results.summary())
         camera = self.capture.cameras[self.sampler.cameras[0]].camera
         frame = actor.render(

@@ -92,10 +92,10 @@ class Model(nn.Module):
         total: dict[str, Tensor] = {}
         for batch in batches:
             rgb, coverage, offset = self._march(batch)
-            terms = ray_losses(rgb, coverage, torch.as_tensor(batch.rgba, device=self.shell.device))
+            target = torch.as_tensor(batch.rgba, device=self.shell.device)
+            terms = ray_losses(rgb, coverage, target)
             terms["deformation"] = deformation_loss(offset)
             if batch.perceptual is not None:
-                target = torch.as_tensor(batch.rgba)
                 white = target[:, :3] * target[:, 3:] + 1 - target[:, 3:]
                 terms["perceptual"] = batch.perceptual(rgb + 1 - coverage[:, None], white)
             for name, term in terms.items():

@@ -110,7 +110,7 @@ class Model(HeadModel):
         ConfigError."""
         config, film = self.config, tracked(capture, self.config)
         self.set_ranges(*film.ranges)
-        self._background = torch.tensor(film.background).float() / 255
+        self._background = torch.tensor(film.background, device=self.hull.device).float() / 255
         hull = carved(film, np.array(frames), config.voxels, config.bound, config.scale)
         if not bool(hull.any()):
             raise CaptureError(f"{capture.folder}: masks and poses leave nothing where they meet; check its poses")
@@ -120,8 +120,8 @@ class Model(HeadModel):
     def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
         total: dict[str, Tensor] = {}
         for batch in batches:
-            target = torch.as_tensor(batch.rgba)
             picture, coverage, spread = self._pixels(batch)
+            target = torch.as_tensor(batch.rgba, device=picture.device)
             terms = {
                 "colour": (picture - target[:, :3]).square().mean(),
                 "mask": _MASK * (coverage - target[:, 3]).square().mean(),
@@ -191,4 +191,4 @@ class Model(HeadModel):
 
     def _sample(self, origins: Tensor, directions: Tensor) -> Samples:
         step = self.config.step * self.config.scale
-        return self.grid().sample(origins, directions, step, torch.rand(len(origins)))
+        return self.grid().sample(origins, directions, step, torch.rand(len(origins), device=origins.device))

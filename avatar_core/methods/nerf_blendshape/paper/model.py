@@ -69,10 +69,10 @@ class Model(HeadModel):
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
         """Ranges of the coefficients, and the picture behind the head. Raises CaptureError and ConfigError."""
-        self._lessons = Lessons(tracked(capture, self.config))
+        self._lessons = Lessons(tracked(capture, self.config), self.grid.device)
         self.set_ranges(*self._lessons.capture.ranges)
         if self.config.perceptual:
-            self._lessons.perceptual = VggDistance(Path(self.config.perceptual), scales=1)
+            self._lessons.perceptual = VggDistance(Path(self.config.perceptual), scales=1).to(self.grid.device)
 
     def losses(self, batches: Sequence[RayBatch], progress: float) -> dict[str, Tensor]:
         assert self._lessons is not None, "prepare() comes first"

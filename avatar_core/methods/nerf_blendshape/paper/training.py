@@ -46,9 +46,11 @@ def sparsity(tables: Tensor) -> Tensor:
 
 @dataclass
 class Lessons:
-    """The training frames of a tracked head. perceptual: a distance of patches, or None: boxes are sampled instead."""
+    """The training frames of a tracked head. device: of the model. perceptual: a distance of patches, or None: boxes are
+    sampled instead."""
 
     capture: HeadCapture
+    device: torch.device
     perceptual: Perceptual | None = None
     noise: dict[int, Tensor] = field(default_factory=dict)
 
@@ -67,7 +69,7 @@ class Lessons:
             render = _Render(model, batch, table, occupied, self._background())
             pixels = np.floor(batch.pixels.mean(1)).astype(np.int64)
             picture, coverage = render(batch.pixels, pixels, self._noise(batch.pixels[..., 0].size))
-            target = torch.as_tensor(batch.rgba)
+            target = torch.as_tensor(batch.rgba, device=self.device)
             found = terms(picture, coverage, target[:, :3], target[:, 3] if step < _MASK_STEPS else None)
             found["colour"] = (picture.detach() - target[:, :3]).square().mean()
             if step >= _PATCH_STEPS:
@@ -87,7 +89,7 @@ class Lessons:
         pixels = in_box(box, size, count, rng) if self.perceptual is None else square_in(box, size, rng)
         picture, _ = render(pixels[:, None] + 0.5, pixels, self._noise(len(pixels)))
         image = self.capture.image(0, batch.frame)[..., :3]
-        target = torch.as_tensor(image[pixels[:, 1], pixels[:, 0]]).float() / 255
+        target = torch.as_tensor(image[pixels[:, 1], pixels[:, 0]], device=self.device).float() / 255
         error = (picture - target).abs().mean()
         if self.perceptual is None:
             return error
@@ -98,11 +100,11 @@ class Lessons:
     def _noise(self, rays: int) -> Tensor:
         """[rays, MOST]; the same in every step, as published."""
         if rays not in self.noise:
-            self.noise = {rays: torch.as_tensor(pcg32_uniform(np.arange(rays), MOST))}
+            self.noise = {rays: torch.as_tensor(pcg32_uniform(np.arange(rays), MOST), device=self.device)}
         return self.noise[rays]
 
     def _background(self) -> Tensor:
-        return torch.tensor(self.capture.background).float() / 255
+        return torch.tensor(self.capture.background, device=self.device).float() / 255
 
 
 @dataclass(frozen=True)
