@@ -54,11 +54,16 @@ def point_mix_reference(
     """The definition, for any float type and device."""
     chosen = indices.clamp(min=0)
     offsets = points[chosen] - places[:, None]
-    weight = (indices >= 0) / offsets.norm(dim=-1).clamp(min=_NEAREST)
-    weight = (weight / weight.sum(-1, keepdim=True).clamp(min=_LEAST))[..., None]
+    weight = inverse_distance(offsets, indices)
     feature, offset = (weight * features[chosen]).sum(1), (weight * offsets).sum(1)
     both = torch.cat([offset, offset @ rotation.T], 1)
     return torch.cat([feature, fourier(feature, octaves[0]), fourier(both, octaves[1])], 1)
+
+
+def inverse_distance(offsets: Tensor, indices: Tensor) -> Tensor:
+    """Weights [N, K, 1] that add up to one, of points at offsets [N, K, 3]; indices: [N, K], -1 for none."""
+    weight = (indices >= 0) / offsets.norm(dim=-1).clamp(min=_NEAREST)
+    return (weight / weight.sum(-1, keepdim=True).clamp(min=_LEAST))[..., None]
 
 
 def fourier(x: Tensor, octaves: int) -> Tensor:

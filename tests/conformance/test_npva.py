@@ -22,12 +22,13 @@ from . import npva_subject, weights
 from .conftest import Reference
 
 PUBLISHED = Config(published=True, opaque=True)
-GRADIENT = 1e-3  # relative, of three tensors in four
-GRADIENTS = {"aggregator": 1e-3, "decoders.features": 1.5e-3}
-THROUGH_PLACES = 1e-2  # of all others: the original's offsets are rounded to 1e-4 mm, and count sixteenfold
+GRADIENT = 1e-3  # relative, of norms
+ALIKE = 0.95  # of norms; where sums round as in the recording, all of them
+TYPICAL = 2e-4  # their median; 1e-6 where sums round alike
+KINKS = 1e-2  # most that other rounding changes a norm: hidden units on either side of zero have other derivatives
 NOISE = 4321  # seed of an evaluation's; the recording holds no noise
 SHORT = 1e-5  # by which the original's directions are shorter than one: 0.01 mm at a metre
-ROUNDING = 1e-6  # of a norm: biases before a normalisation have none
+NONE = 1e-7  # norm of gradients that are rounding alone: of biases before a normalisation
 
 
 class Networks(nn.Module):
@@ -108,12 +109,14 @@ def test_aggregator_and_marching(model: Networks, recorded: dict[str, Tensor]) -
     around = Points(places.reshape(-1, 3), features.reshape(-1, features.shape[-1]), places.new_zeros(0, 3))
     indices = torch.where(present, torch.arange(present.numel()).view(present.shape), -1).flatten(0, 1)
     with torch.inference_mode():
-        encoded = aggregator.encode(samples.reshape(-1, 3), indices, around, to_world.T)
+        encoded = aggregator.encode_published(
+            samples.reshape(-1, 3), indices, around, (recorded["agg_cam"], to_world.T)
+        )
         density = aggregator.densities(encoded).view(valid.shape)
         colour = aggregator.colours(encoded, directions.flatten(0, 1)).view(*valid.shape, 3)
     assert bool((present.any(-1) == valid).all())
-    close(density[valid], out[..., 0][valid], 1e-4)  # recorded offsets are rounded: see `octaves` of coordinates
-    close(colour[valid], out[..., 1:][valid], 1e-4)
+    close(density[valid], out[..., 0][valid], 1e-5)
+    close(colour[valid], out[..., 1:][valid], 1e-5)
 
     depth = (samples - recorded["agg_cam"]) @ to_world[:, 2]
     length = compositing.lengths(depth, valid)
@@ -174,35 +177,47 @@ class Step:
 
 
 def placed(head: Points, rotation: Tensor, translation: Tensor) -> Points:
-    positions, vertices = (part @ rotation.T.float() + translation.float() for part in (head.positions, head.vertices))
+    """Summed in the order of the axes, as the original does."""
+    parts = head.positions, head.vertices
+    positions, vertices = ((part[:, None] * rotation.float()).sum(-1) + translation.float() for part in parts)
     return Points(positions, head.features, vertices)
+
+
+def valued(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Their values, which differ by rounding, with our derivatives."""
+    return ours + (theirs - ours).detach()
 
 
 def mouth() -> Tensor:
     """About as large and where the released mask of the mouth is, which is not ours to give: [65536], 0 within."""
     row, column = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
-    inside = ((row - 156) / 12.5).abs() ** 2.3 + ((column - 128) / 20.5).abs() ** 2.3 < 1
+    inside = ((row - 156) / 12.8).abs() ** 2.2 + ((column - 128) / 20.6).abs() ** 2.2 < 1
     return (~inside).float().flatten()
 
 
 def test_training_step(
     model: Networks, recorded: dict[str, Tensor], npva_reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the recorded sets of neighbours, which are constants of a step, and some of which rounding changes."""
+    """With the recorded sets of neighbours, which are constants of a step, and some of which rounding changes.
+
+    An offset's last octave counts sixteenfold, so a unit in the last place of a latent or a place moves hidden units
+    over zero, and norms by up to a hundredth. What enters is therefore the recorded latent itself, and an error of
+    depth that was zero in the recording has no derivative here either.
+    """
     step = Step(recorded)
     used = torch.where(recorded["st_loc"].any(-1), 0, -1)
     sets = published_query.Found(recorded["st_ray_mask"], recorded["st_pidx"].long(), recorded["st_loc"], used)
     monkeypatch.setattr(published_query, "query", lambda *_: sets)
-    mean, deviation = (torch.as_tensor(value).float() for value in npva_subject.mean_positions())
+    exact = npva_subject.mean_positions()
+    normalised = torch.as_tensor((step.frame.positions - exact[0]) / exact[1]).float()
+    mean, deviation = (torch.as_tensor(value).float() for value in exact)
     positions = torch.as_tensor(step.frame.positions).float()
     model.train()
-    latent: Latent = model.encoder(
-        torch.as_tensor(step.frame.texture).float()[None], ((positions - mean) / deviation)[None]
-    )
+    latent: Latent = model.encoder(torch.as_tensor(step.frame.texture).float()[None], normalised[None])
     close(latent.mean, recorded["st_mean"], 1e-4)
     close(latent.log_std, recorded["st_logstd"], 1e-3)
-    noise = (recorded["st_z"] - recorded["st_mean"]) / recorded["st_logstd"].exp()
-    maps: Maps = model.decoders(latent.sample(noise))
+    noise = (recorded["st_z"] - latent.mean.detach()) / latent.log_std.detach().exp()
+    maps: Maps = model.decoders(valued(latent.sample(noise), recorded["st_z"]))
     head = points(maps, mean, deviation)
     close(strided(position_map(head.vertices)[None], recorded["st_posMap"]), recorded["st_posMap"], 1e-6)
     assert maps.displacements is not None
@@ -212,7 +227,8 @@ def test_training_step(
     depth = view.depth_map(world.vertices, torch.as_tensor(triangles(True, True)), flat=True)
     surface_depth = depth[step.pixels[:, 1], step.pixels[:, 0]]
     assert float((surface_depth - recorded["st_rast_depth"]).detach().abs().max()) < 1e-3
-    directions = view.directions(step.pixels + 0.5)
+    surface_depth = valued(surface_depth, recorded["st_rast_depth"])
+    directions = view.directions(step.pixels + 0.5) / (1 + SHORT)
     places = recorded["st_raypos"]
     taken = (places - step.position).norm(dim=-1)
     near, distances = view.distances(directions, depth, step.pixels, PUBLISHED)
@@ -224,7 +240,7 @@ def test_training_step(
 
     cloud = Cloud(world, model.aggregator, PUBLISHED)
     pixels = cloud.render(Samples(step.position, directions, places, view.rotation))
-    close(pixels.colour, recorded["st_rgb"][0], 2e-4)
+    close(pixels.colour, recorded["st_rgb"][0], 5e-5)
     close(pixels.depth, recorded["st_depth"][0], 1e-6)
     assert bool((pixels.hit == recorded["st_valid"]).all())
 
@@ -242,22 +258,23 @@ def test_training_step(
     names = ("pho/rgb", "geo/depth", "geo/rast_depth", "geo/mesh", "geo/posmap_grad", "reg/kl_loss", "reg/disp")
     for (name, ours), recorded_name in zip(terms.items(), names, strict=True):
         loose = name == "mesh"  # for the mask
-        assert ours.item() == pytest.approx(theirs[f"loss_{recorded_name}"], rel=5e-2 if loose else 1e-4), name
+        assert ours.item() == pytest.approx(theirs[f"loss_{recorded_name}"], rel=1e-2 if loose else 1e-4), name
     total = torch.stack([losses.WEIGHTS[name] * term for name, term in terms.items()]).sum()
     masked = losses.WEIGHTS["mesh"] * (terms["mesh"].item() - theirs["loss_geo/mesh"])
     assert total.item() - masked == pytest.approx(theirs["loss"], rel=1e-4)
 
     total.backward()
-    norms = dict(zip(npva_reference["st_grad_names"].tolist(), npva_reference["st_grad_norms"].tolist(), strict=True))
-    apart = {}
+    recorded_norms = npva_reference["st_grad_names"].tolist(), npva_reference["st_grad_norms"].tolist()
+    norms: dict[str, float] = dict(zip(*recorded_norms, strict=True))
+    relative: dict[str, float] = {}
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
-        norm = norms[published(name).replace(".", "/", 1)]
-        apart[name] = max(abs(float(parameter.grad.norm()) - norm) - ROUNDING, 0) / norm
-    for name, share in apart.items():
-        limits = [limit for network, limit in GRADIENTS.items() if name.startswith(network)]
-        assert share <= (limits[0] if limits else THROUGH_PLACES), name
-    assert sum(share <= GRADIENT for share in apart.values()) >= 0.75 * len(apart)
+        found, norm = float(parameter.grad.norm()), norms[published(name).replace(".", "/", 1)]
+        relative[name] = abs(found - norm) / norm if norm > NONE else max(found - NONE, 0) / NONE
+    shares = np.array(list(relative.values()))
+    assert shares.max() <= KINKS, f"{list(relative)[shares.argmax()]} is off by {shares.max():.1e}"
+    assert (shares <= GRADIENT).mean() >= ALIKE
+    assert np.median(shares) <= TYPICAL
 
 
 def test_whole_image(npva_reference: Reference, recorded: dict[str, Tensor]) -> None:

@@ -15,8 +15,10 @@ from avatar_core.body.stand_in import stand_in
 from avatar_core.camera import Camera
 from avatar_core.cli import main
 from avatar_core.controls import Controls
+from avatar_core.cuda.point_mix import point_mix
 from avatar_core.errors import AvatarError
 from avatar_core.methods.npva import Config, Model, checkpoint, losses, phases
+from avatar_core.methods.npva.published_mix import published_mix
 from avatar_core.methods.npva.published_query import SLOTS, VoxelRows, query
 from avatar_core.methods.npva.renderer import Cloud, Samples
 from avatar_core.methods.npva.space import placed_view
@@ -204,6 +206,25 @@ def test_published_query_visits_shells() -> None:
                 if len(seen) >= 8:
                     break
             assert set(found.indices[row, slot].tolist()) - {-1} == wanted
+
+
+def test_published_offsets_differ_by_rounding_alone() -> None:
+    """In double precision values and gradients are those of our own offsets; in single precision they are not."""
+    torch.manual_seed(0)
+    rotation = torch.linalg.qr(torch.randn(3, 3)).Q.double()
+    centre = -1000 * rotation[2]  # a metre off
+    places, points, features = (10 * torch.randn(count, 3).double() for count in (40, 300, 300))
+    indices = torch.randint(-1, 300, (40, 8))
+    inputs = points.requires_grad_(), features.requires_grad_()
+    ours = point_mix(places, indices, *inputs, rotation, (3, 5))
+    theirs = published_mix(places, indices, *inputs, (centre, rotation), (3, 5))
+    torch.testing.assert_close(theirs, ours, atol=1e-9, rtol=0)
+    cotangent = torch.randn_like(ours)
+    for mine, their in zip(*(torch.autograd.grad(made, inputs, cotangent) for made in (ours, theirs)), strict=True):
+        torch.testing.assert_close(their, mine, atol=1e-9, rtol=1e-9)
+    single = [tensor.detach().float() for tensor in (places, points, features, centre, rotation)]
+    rounded = published_mix(single[0], indices, single[1], single[2], (single[3], single[4]), (3, 5))
+    assert 1e-4 < float((rounded - ours).detach().abs().max()) < 1e-2
 
 
 def test_phases() -> None:

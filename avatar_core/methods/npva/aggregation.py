@@ -13,6 +13,7 @@ from ...cuda.mlp import run_mlp
 from ...cuda.point_mix import point_mix
 from .config import Config
 from .encoder import SLOPE
+from .published_mix import published_mix
 from .surface import Points
 
 _OCTAVES = 3, 5  # of features and of offsets
@@ -49,6 +50,12 @@ class Aggregator(nn.Module):
         """What both networks read of samples [N, 3] mm and the points around them [N, K], -1 for none. rotation:
         [3, 3] to the camera's axes."""
         return point_mix(places, indices, points.positions, points.features, rotation, _OCTAVES)
+
+    def encode_published(
+        self, places: Tensor, indices: Tensor, points: Points, camera: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """The same with the released code's rounding. camera: its centre [3] and rotation to its axes [3, 3]."""
+        return published_mix(places, indices, points.positions, points.features, camera, _OCTAVES)
 
     def densities(self, encoded: Tensor) -> Tensor:
         """[N] per mm."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pixel_shuffle
 
 from .config import Config
-from .encoder import LATENT, SLOPE
+from .encoder import LATENT, SLOPE, channels_last
 
 
 class Maps(NamedTuple):
@@ -60,6 +60,6 @@ class Decoders(nn.Module):
             self.displacement = _upwards((first, 64, 32, 32, 16, 16, 8, 3) if config.fine else coarse)
 
     def forward(self, z: Tensor) -> Maps:
-        z = z.contiguous(memory_format=torch.channels_last)  # faster
+        z = z if self.training else channels_last(z)
         displacements = None if self.displacement is None else self.displacement(z)
         return Maps(self.geometry(z), displacements, self.features(z))

@@ -26,6 +26,12 @@ class Latent(NamedTuple):
         return self.mean + self.log_std.exp() * (torch.randn_like(self.mean) if noise is None else noise)
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """The faster layout, for inference: statistics of a batch and their gradients are summed less exactly in it, which
+    costs gradients three digits."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 class Down(nn.Module):
     """Half the side, by a 4 x 4 convolution."""
 
@@ -53,7 +59,8 @@ class Encoder(nn.Module):
         self.log_std = nn.Conv2d(8, LATENT[0], 1)
 
     def forward(self, texture: Tensor, positions: Tensor) -> Latent:
-        texture, positions = (x.contiguous(memory_format=torch.channels_last) for x in (texture, positions))  # faster
+        if not self.training:
+            texture, positions = channels_last(texture), channels_last(positions)
         geometry = leaky_relu(self.geometry(positions), SLOPE)
         x = self.trunk(torch.cat([self.texture(texture), geometry], 1))
         return Latent(_MEAN * self.mean(x), _LOG_STD * self.log_std(x))

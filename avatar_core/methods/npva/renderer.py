@@ -144,7 +144,8 @@ class Cloud:
         present = (found.indices >= 0).any(-1)
         ray, _ = present.nonzero(as_tuple=True)
         directions = samples.directions[found.rays]
-        encoded = self.aggregator.encode(found.places[present], found.indices[present], self.points, samples.rotation)
+        camera = samples.origin, samples.rotation
+        encoded = self.aggregator.encode_published(found.places[present], found.indices[present], self.points, camera)
         density = torch.zeros_like(present, dtype=encoded.dtype).masked_scatter(
             present, self.aggregator.densities(encoded)
         )
