@@ -28,7 +28,9 @@ def _said(parts: Iterable[str]) -> list[tuple[str, str, str]]:
 
 
 _PARTS = [(_AS_NAMED, "What Its Name Says", "Forget what was said"), *_said(PARTS)]
-_WITH_FINGERS = [*_PARTS, ("", "Fingers", "From the knuckle on"), *_said(FINGER_PARTS)]
+_WITH_FINGERS = list(_PARTS)
+for side, heading in ((".L", "Left Fingers"), (".R", "Right Fingers")):  # each starts a column
+    _WITH_FINGERS += [("", heading, ""), *_said(part for part in FINGER_PARTS if part.endswith(side))]
 
 
 def _offered(operator: object, context: bpy.types.Context) -> list[tuple[str, str, str]]:

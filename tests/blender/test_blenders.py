@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import windows
 from blenders import EXTENSION, Studio
 from inside.values import SIZE, SLIDES, STEPS, TURNS
 
@@ -95,6 +96,20 @@ def test_pose_of_every_frame_is_the_evaluated_one(animation: tuple[list[np.ndarr
         np.testing.assert_allclose(request["controls"]["transl"], [STEPS[frame], 0, 0], atol=1e-5)
         if actor.schema.betas:
             assert request["controls"]["betas"][0] == pytest.approx(frame - 1)
+
+
+def test_ctrl_f12_renders_the_same(studio: Studio, shot: Path, animation: tuple[list[np.ndarray], list[dict]]) -> None:
+    """In Blender's own window, by the key: the frames of `-b -a`."""
+    if studio.blender.module:
+        pytest.skip("the module bpy has no window")
+    if windows.missing():
+        pytest.skip(f"install {', '.join(windows.missing())}")
+    with windows.window(studio, "animation_window", str(shot), str(studio.folder / "window_")) as window:
+        window.wait_for("ready")
+        window.press("ctrl+F12")
+        assert window.wait_for("rendered") == "completed"
+    for frame, expected in enumerate(animation[0], 1):
+        np.testing.assert_allclose(picture(studio, "window_", frame), expected, atol=1e-6)
 
 
 def test_camera_follows_the_markers(animation: tuple[list[np.ndarray], list[dict]]) -> None:
