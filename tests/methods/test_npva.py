@@ -232,10 +232,10 @@ def test_phases() -> None:
     grid = phases.grid_pixels(667, 1024, rng)
     assert len(grid) == pytest.approx(667 * 1024 / 6, rel=0.01) and len(np.unique(grid, axis=0)) == len(grid)
     assert len(phases.grid_pixels(40, 30, rng)) == 40 * 30  # a stride of less than a pixel
-    maps = phases.ErrorMaps(1)
-    assert len(phases.error_pixels(maps.values[0], 80, 80, 100, rng)) == 80 * 80  # nothing known yet: a grid
-    maps.update(0, np.array([[75, 5], [75, 7], [5, 75]]), np.array([1.0, 2.0, 0.5]), 80, 80)
-    drawn = phases.error_pixels(maps.values[0], 80, 80, 100, rng)
+    errors = torch.zeros(phases.CELLS, phases.CELLS)
+    assert len(phases.error_pixels(errors.numpy(), 80, 80, 100, rng)) == 80 * 80  # nothing known yet: a grid
+    phases.record_errors(errors, torch.tensor([[75, 5], [75, 7], [5, 75]]), torch.tensor([1.0, 2.0, 0.5]), 80, 80)
+    drawn = phases.error_pixels(errors.numpy(), 80, 80, 100, rng)
     assert len(drawn) == 100 and (drawn >= 0).all() and (drawn < 80).all()
     assert ((drawn >= (70, 0)) & (drawn < (80, 10))).all(1).sum() == 75
     mask = np.zeros((60, 90), bool)

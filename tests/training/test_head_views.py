@@ -84,8 +84,7 @@ def test_training_resumes_and_is_measured(folder: Path, tmp_path: Path) -> None:
     half.train_step()
     half._save()
     again = HeadTrainer(options(folder, tmp_path / "half"))
-    assert again.step == 1 and (again.model.errors.numpy() == again.model.maps.values).all()
-    assert again.model.errors.any()
+    assert again.step == 1 and again.model.errors.any()
     again.train_step()
     for name, value in again.model.state_dict().items():
         torch.testing.assert_close(value, whole.model.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)

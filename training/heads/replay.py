@@ -15,6 +15,7 @@ from tqdm import tqdm
 from avatar_core.actor import QUALITIES, Actor
 from avatar_core.cuda.raster import rasterise
 from avatar_core.data.multiface_capture import MultifaceCapture
+from avatar_core.device import choose
 from avatar_core.errors import AvatarError
 from avatar_core.frame import write_image
 from avatar_core.methods.npva import Model
@@ -38,12 +39,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--by", choices=DRIVERS, help="what drives it (default: encoder where the actor has one, else expressions)"
     )
     parser.add_argument("--quality", choices=QUALITIES, default="preview")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, … (default cpu)")
     parser.add_argument("--fps", type=int, default=30, help="of the video (default 30)")
     parser.add_argument("--output", type=Path, required=True, help="an .mp4 file, or a folder of pictures")
 
 
 def run(arguments: Namespace) -> int:
-    actor = Actor.load(arguments.actor)
+    actor = Actor.load(arguments.actor, choose(arguments.device))
     if not isinstance(actor.model, Model):
         raise AvatarError(f"{arguments.actor} is no head of NPVA; 'avatar render' shows others")
     capture = MultifaceCapture.open(arguments.folder, arguments.frames)
@@ -95,7 +97,7 @@ def _latent(model: Model, capture: MultifaceCapture, frame: int, by: str) -> Ten
         return model.follow(frame_positions(capture.folder, moment.sequence, moment.frame))
     if model.schema.expressions != capture.names:
         raise AvatarError(f"{capture.folder} has other coefficients than the actor: drive it '--by mesh' or 'encoder'")
-    return model.driver(torch.as_tensor(capture.frames[frame].controls.expression))
+    return model.drive(capture.frames[frame].controls.expression)
 
 
 def _overlaid(capture: MultifaceCapture, camera: int, frame: int, picture: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from avatar_core.data.multiface_capture import MultifaceCapture
 from avatar_core.methods.npva import Config, Model
 from avatar_core.methods.npva.importer import frame_latent, frame_positions, read_positions
-from avatar_core.methods.npva.phases import CELLS, ErrorMaps
+from avatar_core.methods.npva.phases import CELLS, record_errors
 from avatar_core.methods.npva.training import Lesson, learn
 
 from ..processes import Processes
@@ -44,8 +44,6 @@ class Student(nn.Module):
         self.model = Model(config, capture.body)
         self.capture, self.processes = capture, processes
         self.register_buffer("errors", torch.zeros(len(capture.frames) * len(capture.cameras), CELLS, CELLS))
-        self.maps = ErrorMaps(0)
-        self.maps.values = self.errors.numpy()  # shares its memory, so that checkpoints hold it
 
     def prepare(self, capture: MultifaceCapture, frames: Sequence[int]) -> None:
         self.model.set_positions(*read_positions(capture.folder))
@@ -62,10 +60,10 @@ class Student(nn.Module):
                     part.eval()
         total: dict[str, Tensor] = {}
         for one in batches:
-            found = learn(self.model, one.lesson, torch.as_tensor(one.pixels), one.patch)
-            errors = found.errors.cpu().numpy()
+            pixels = torch.as_tensor(one.pixels, device=self.errors.device)
+            found = learn(self.model, one.lesson, pixels, one.patch)
             height, width = one.lesson.photo.shape[:2]
-            self.maps.update(one.picture, one.pixels, errors, width, height)
+            record_errors(self.errors[one.picture], pixels, found.errors, width, height)
             terms = {**found.terms, "colour": found.errors.square().mean() / 3}
             for name, value in terms.items():
                 total[name] = total.get(name, torch.zeros(())) + value / len(batches)
@@ -96,13 +94,13 @@ class Student(nn.Module):
             return model, capture
         named = (folder / "expressions.txt").is_file()
         chosen = [k for k, frame in enumerate(capture.frames) if frame.split == "train" or not named]
-        moments, values = [capture.source.moments[k] for k in chosen], _coefficients(capture, chosen)
+        moments = [capture.source.moments[k] for k in chosen]
         with torch.no_grad():
             if model.encoder is None:
-                latents = torch.cat([model.driver(one) for one in values])
+                latents = torch.cat([model.drive(capture.frames[k].controls.expression) for k in chosen])
             else:
                 latents = torch.cat([frame_latent(model, folder, one.sequence, one.frame) for one in moments])
-                model.driver.fit(values, latents, 1e-3 if named else 1e-9)
+                model.driver.fit(_coefficients(capture, chosen).to(latents), latents, 1e-3 if named else 1e-9)
             if model.mesh is not None:
                 model.fit_mesh((frame_positions(folder, one.sequence, one.frame) for one in moments), latents)
         return model, capture

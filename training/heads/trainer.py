@@ -52,31 +52,32 @@ class LessonSampler:
         done, count = step / self._options.steps, self._options.pixels
         assert lesson.mask is not None
         if perceptual is not None and done >= _ERRORS_UNTIL:
-            pixels = patch_pixels(lesson.mask.numpy() > 0.5, round(count**0.5), rng)
+            pixels = patch_pixels(lesson.mask.cpu().numpy() > 0.5, round(count**0.5), rng)
             side = round(len(pixels) ** 0.5)
             if side * side == len(pixels):
                 return Attempt(lesson, picture, pixels, perceptual)
         if done < _GRID_UNTIL:
             pixels = grid_pixels(width, height, rng)
         else:
-            pixels = error_pixels(self._student.maps.values[picture], width, height, count, rng)
+            errors = self._student.errors[picture].cpu().numpy()
+            pixels = error_pixels(errors, width, height, count, rng)
         return Attempt(lesson, picture, rng.permutation(pixels)[:count])
 
     def _lesson(self, camera: int, frame: int) -> Lesson:
-        capture = self._capture
+        capture, device = self._capture, self._student.errors.device
         source, moment, controls = capture.source, capture.source.moments[frame], capture.frames[frame].controls
-        view, _ = placed_view(capture.cameras[camera].camera, np.asarray(controls.head), torch.device("cpu"))
-        image = torch.as_tensor(capture.image(camera, frame)).float() / 255
+        view, _ = placed_view(capture.cameras[camera].camera, np.asarray(controls.head), device)
+        image = torch.as_tensor(capture.image(camera, frame), device=device).float() / 255
         texture = None
         if self._student.model.encoder is not None:
-            texture = read_texture(source.texture_path(moment))
+            texture = read_texture(source.texture_path(moment)).to(device)
         return Lesson(
             view=view,
             photo=image[..., :3] * image[..., 3:],
-            positions=frame_positions(capture.folder, moment.sequence, moment.frame),
-            expression=torch.as_tensor(controls.expression),
+            positions=frame_positions(capture.folder, moment.sequence, moment.frame).to(device),
+            expression=torch.as_tensor(controls.expression, device=device),
             texture=texture,
-            depth=torch.as_tensor(capture.depth(camera, frame)),
+            depth=torch.as_tensor(capture.depth(camera, frame), device=device),
             mask=image[..., 3],
         )
 
@@ -91,8 +92,6 @@ class HeadTrainer(Trainer):
         options = self.options
         if options.method != "npva":
             raise ConfigError(f"an identity in Multiface's layout trains 'method: npva', not '{options.method}'")
-        if self.device != "cpu":
-            raise ConfigError(f"heads of many cameras are trained on the CPU, not on '{options.device}'; leave it out")
         self.processes = Processes.join()
         self.capture = MultifaceCapture.open(options.capture)
         given = {"expressions": list(self.capture.names), "shape_keys": {}, **options.config}
@@ -103,7 +102,7 @@ class HeadTrainer(Trainer):
             raise ConfigError(f"{options.capture} has {len(self.capture.names)} coefficients, 'expressions' others")
         if not config.encoder and not (self.capture.folder / "expressions.txt").is_file():
             raise ConfigError(f"{options.capture} has no expressions.txt; add it, or train with 'encoder: true'")
-        self.model = Student(config, self.capture, self.processes)
+        self.model = Student(config, self.capture, self.processes).to(self.device)
         self.sampler = LessonSampler(self.capture, self.model, options)
         if not self.sampler.cameras or not self.sampler.frames:
             raise AvatarError(f"{options.capture} has no training cameras or no training frames")
@@ -114,7 +113,7 @@ class HeadTrainer(Trainer):
             return None
         from ..perceptual import PerceptualLoss
 
-        return PerceptualLoss(Path(self.options.perceptual))
+        return PerceptualLoss(Path(self.options.perceptual)).to(self.device)
 
     def run(self) -> Path:
         if self.processes.rank == 0:

@@ -62,6 +62,7 @@ class Model(nn.Module):
 
     def set_positions(self, mean: Tensor, deviation: float) -> None:
         """mean: [3, SIDE, SIDE] mm, of position maps; deviation: of all their values from it."""
+        mean = mean.to(self.deviation)
         self.mean_scale.copy_(mean.abs().max().clamp(min=1e-6) / _STEPS)
         self.mean_steps.copy_((mean / self.mean_scale).round())
         self.deviation.fill_(deviation)
@@ -71,7 +72,12 @@ class Model(nn.Module):
         without an encoder."""
         if self.encoder is None:
             raise AvatarError("this actor was trained without an encoder, so that only expressions drive it")
-        return self.encoder(texture, (positions - self.mean) / self.deviation)
+        positions = positions.to(self.deviation)
+        return self.encoder(texture.to(self.deviation), (positions - self.mean) / self.deviation)
+
+    def drive(self, expression: np.ndarray) -> Tensor:
+        """The latent [1, 4, 8, 8] of coefficients [C]."""
+        return self.driver(torch.as_tensor(expression).to(self.deviation))
 
     def follow(self, positions: Tensor) -> Tensor:
         """The latent [1, 4, 8, 8] of a tracked mesh, by its position map [3, SIDE, SIDE], mm. Raises AvatarError where
@@ -86,7 +92,7 @@ class Model(nn.Module):
         self.mesh.fit(torch.cat([self._coarse(one[None]) for one in positions]), latents)
 
     def _coarse(self, positions: Tensor) -> Tensor:
-        normal = (positions - self.mean) / self.deviation
+        normal = (positions.to(self.deviation) - self.mean) / self.deviation
         return adaptive_avg_pool2d(normal, _COARSE).flatten(1)
 
     def decode(self, latent: Tensor) -> Points:
@@ -116,7 +122,7 @@ class Model(nn.Module):
         progress: Callable[[float], None] | None = None,
     ) -> Frame:
         with torch.inference_mode():
-            latent = self.driver(torch.as_tensor(controls.expression).to(self.deviation))
+            latent = self.drive(controls.expression)
         return self.picture(latent, _head(controls), camera, quality, Watch(cancel, progress))
 
     def picture(self, latent: Tensor, head: np.ndarray, camera: Camera, quality: Quality, watch: Watch) -> Frame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 CELLS = 8  # a side, of error maps
 SIDE = 340  # pixels of a patch; as many as its square are drawn by errors
@@ -43,19 +45,12 @@ def patch_pixels(mask: np.ndarray, side: int, rng: np.random.Generator) -> np.nd
     return np.stack([columns.ravel(), rows.ravel()], 1)
 
 
-class ErrorMaps:
-    """The running mean of colour errors in the cells of every picture [pictures, CELLS, CELLS]. The released code
-    divides a map by its sum after each update, which mixes shares with errors."""
-
-    def __init__(self, pictures: int) -> None:
-        self.values = np.zeros((pictures, CELLS, CELLS), np.float32)
-
-    def update(self, picture: int, pixels: np.ndarray, errors: np.ndarray, width: int, height: int) -> None:
-        """pixels: [N, 2] x, y that were rendered, and their errors [N]."""
-        cell = (pixels * CELLS // (width, height)).clip(0, CELLS - 1)
-        place = cell[:, 1] * CELLS + cell[:, 0]
-        counts = np.bincount(place, minlength=CELLS * CELLS)
-        seen = counts > 0
-        mean = np.bincount(place, errors, CELLS * CELLS)[seen] / counts[seen]
-        values = self.values[picture].reshape(-1)
-        values[seen] = np.where(values[seen] == 0, mean, (1 - _RATE) * values[seen] + _RATE * mean)
+def record_errors(cells: Tensor, pixels: Tensor, errors: Tensor, width: int, height: int) -> None:
+    """Moves the running mean of colour errors in a picture's cells [CELLS, CELLS], in place, by those [N] of pixels
+    [N, 2] x, y. The released code divides a map by its sum after each update, which mixes shares with errors."""
+    cell = (pixels * CELLS // pixels.new_tensor((width, height))).clamp(0, CELLS - 1)
+    place = cell[:, 1] * CELLS + cell[:, 0]
+    counts = torch.bincount(place, minlength=CELLS * CELLS).view_as(cells)
+    mean = torch.bincount(place, errors.double(), CELLS * CELLS).view_as(cells) / counts
+    moved = torch.where(cells == 0, mean, (1 - _RATE) * cells + _RATE * mean)
+    cells.copy_(torch.where(counts > 0, moved, cells))

@@ -46,7 +46,7 @@ def sparsity(tables: Tensor) -> Tensor:
 
 @dataclass
 class Lessons:
-    """The training frames of a tracked head. device: of the model. perceptual: a distance of patches, or None: boxes are
+    """The training frames of a tracked head. device: the model's. perceptual: a distance of patches, or None: boxes are
     sampled instead."""
 
     capture: HeadCapture
