@@ -24,11 +24,9 @@ def _finger_parents(first: int) -> tuple[int, ...]:
 SMPL_JOINTS = (*_BODY, "left_hand", "right_hand")
 SMPL_PARENTS = (*_BODY_PARENTS, 20, 21)
 SMPLH_JOINTS = (*_BODY, *_FINGERS)
-SMPLH_PARENTS = (*_BODY_PARENTS, *_finger_parents(22))
 SMPLX_JOINTS = (*_BODY, "jaw", "left_eye", "right_eye", *_FINGERS)
 SMPLX_PARENTS = (*_BODY_PARENTS, 15, 15, 15, *_finger_parents(25))
 FLAME_JOINTS = ("root", "neck", "jaw", "left_eye", "right_eye")
-FLAME_PARENTS = (-1, 0, 1, 1, 1)
 
 FAMILIES: dict[int, tuple[str, tuple[str, ...]]] = {
     len(names): (family, names)

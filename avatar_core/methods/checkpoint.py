@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ def load(path: Path, system: str, classes: Iterable[type] = (), foreign: bool = 
             data = torch.load(path, map_location="cpu", weights_only=False, pickle_module=_Restricted)
         else:
             with torch.serialization.safe_globals(list(classes)):
-                data = torch.load(path, map_location="cpu", weights_only=True)
+                data = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
         if not isinstance(data, dict):
             raise TypeError("it is no dictionary")
         return data

@@ -25,7 +25,6 @@ from avatar_core.controls import ControlError
 from avatar_core.errors import AvatarError
 from avatar_core.frame import EMPTY_DEPTH
 from avatar_core.methods.gdna import checkpoint
-from avatar_core.methods.gdna.body import read_parameters
 from avatar_core.methods.gdna.field import Networks
 from avatar_core.methods.gdna.rigging import relief
 
@@ -152,9 +151,6 @@ def test_what_cannot_be_imported_is_said(state: dict[str, torch.Tensor], tmp_pat
     torch.save({"state_dict": state | {checkpoint.TEMPLATE: state[checkpoint.TEMPLATE] + 0.02}}, path)
     done = avatar("import", "gdna", str(path), "--body", str(BODY), "--output", str(tmp_path / "x.actor"))
     assert done.returncode == 2 and "2.0 cm away" in done.stderr and len(done.stderr.strip().splitlines()) == 1
-    for values in (np.zeros(85), np.full(86, np.nan), np.zeros(86)):
-        with pytest.raises(AvatarError, match="86 finite numbers"):
-            read_parameters(values, "scan 0001")
 
 
 def test_people_are_varied_by_one_command(actor: Actor, released: Path, tmp_path: Path) -> None:

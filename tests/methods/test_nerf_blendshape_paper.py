@@ -204,7 +204,7 @@ def test_what_cannot_be_imported_is_said(released: Path, state: dict[str, torch.
     for path, words in (
         (foreign, "foreign.pth.tar has no 'encoder.embeddings_mean'"),
         (legacy, "legacy.pth.tar has no 'encoder.embeddings_mean'"),
-        (half, "half.pth.tar is no checkpoint"),
+        (half, "half.pth.tar is no NeRFBlendShape checkpoint"),
         (tmp_path / "none", "none cannot be read"),
     ):
         with pytest.raises(checkpoint.CheckpointError, match=words):
@@ -214,7 +214,7 @@ def test_what_cannot_be_imported_is_said(released: Path, state: dict[str, torch.
     with pytest.raises(AvatarError, match=r"max_46\.txt must have 46 lines, has 45"):
         read_ranges(fewer, None)
     for arguments, words in (
-        ([str(evil), "--data", str(FIXTURE)], "evil.pth.tar is no checkpoint of NeRFBlendShape"),
+        ([str(evil), "--data", str(FIXTURE)], "evil.pth.tar is no NeRFBlendShape checkpoint"),
         ([str(released), "--data", str(bare)], "bare has no max_46.txt and min_46.txt"),
     ):
         done = avatar("import", "nerf_blendshape", *arguments, "--output", str(output))

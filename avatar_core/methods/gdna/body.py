@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +20,6 @@ from ...errors import AvatarError
 STARTS = (0, 1, 2, 4, 5, 16, 17, 18, 19)  # pelvis, hips, knees, shoulders, elbows: where the search begins
 JOINTS = 24
 BETAS = 10
-PARAMETERS = 86  # scale, transl [3], pose [72], betas [10]
 _OPENED = math.pi / 6
 
 
@@ -89,13 +87,3 @@ def check_body(body: Body) -> None:
             f"gDNA needs a body with SMPL's {JOINTS} joints and {BETAS} betas; '{body.name}' has "
             f"{len(body.joint_names)} and {body.shapedirs.shape[2]}"
         )
-
-
-def read_parameters(values: np.ndarray, where: str) -> Tensor:
-    """A published vector of SMPL parameters, checked: [86] float32. Raises AvatarError that names `where`."""
-    if values.shape != (PARAMETERS,) or not np.isfinite(values).all() or values[0] <= 0:
-        raise AvatarError(
-            f"{where}: SMPL parameters are {PARAMETERS} finite numbers (scale above 0, 3 transl, 72 pose, 10 betas), "
-            f"got shape {values.shape}"
-        )
-    return torch.tensor(values, dtype=torch.float32)

@@ -57,9 +57,3 @@ def displacement(displacements: Tensor) -> Tensor:
     """Mean length of displacements [B, 3, S, S], mm, that are longer than a centimetre."""
     length = displacements.norm(dim=1)
     return (length * (length > _FREE)).mean()
-
-
-def scheduled(first: float, slope: float, end: float, step: int, interval: int = 15000) -> float:
-    """A weight that moves by `slope` every `interval` steps, until `end`."""
-    value = first + slope * (step // interval)
-    return min(value, end) if slope >= 0 else max(value, end)

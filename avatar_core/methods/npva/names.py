@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-NETWORKS = "encoder", "decoders", "aggregator"  # of ours
 THEIRS = {"encoder": "encoder", "decoders": "decoder", "aggregator": "aggregator"}
 _RULES = (
     (r"^encoder\.texture\.(\d)\.(conv|norm)", r"encoder.texHead.downsample.\1.conv.\2"),

@@ -9,23 +9,17 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
 
-from ....errors import AvatarError
 from ....nn.tcnn import layer_shapes, padded
+from ...checkpoint import CheckpointError, load
 from ..field import Field
 from .config import Config
 
 _NETS = {"sigma_net.params": "density_net.params", "color_net.params": "colour_net.params"}
 _MEAN, _BASES, _GRID, _OFFSETS = "encoder.embeddings_mean", "encoder.embeddings", "density_grid", "encoder.offsets"
-_MAX_BYTES = 4 << 30
-
-
-class CheckpointError(AvatarError):
-    """A checkpoint that cannot be imported; the sentence names the file and the tensor."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +33,11 @@ class Checkpoint:
 
 def read(path: Path, config: Config) -> Checkpoint:
     """config: what the file must fit. Raises CheckpointError."""
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise CheckpointError(f"{path} is larger than any checkpoint of NeRFBlendShape")
-        with torch.serialization.safe_globals([Counter]):  # of the learning rate's milestones
-            data = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-        model = data.get("model", data)
-        named = {str(name): tensor for name, tensor in model.items() if isinstance(tensor, Tensor)}
-    except CheckpointError:
-        raise
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # torch raises many kinds for foreign and damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path} is no checkpoint of NeRFBlendShape, or holds more than tensors: {reason}"
-        ) from error
+    data = load(path, "NeRFBlendShape", [Counter])  # of the learning rate's milestones
+    model = data.get("model", data)
+    if not isinstance(model, dict):
+        raise CheckpointError(f"{path}: 'model' must be a dictionary of tensors, is {type(model).__name__}")
+    named = {str(name): tensor for name, tensor in model.items() if isinstance(tensor, Tensor)}
     step = data.get("global_step")
     return Checkpoint(*rename(named, config, path), step if type(step) is int else None)
 
