@@ -23,7 +23,10 @@ def send(worker: Worker, path: Path, poll: Poll | None = None) -> str:
                 header = worker.request({**message, **part}, poll).header
                 if "path" in header:
                     return str(header["path"])
-                received = stream.seek(int(header["received"]))
+                received = header.get("received")
+                if type(received) is not int or not 0 <= received <= size:
+                    raise WorkerError("protocol", f"The avatar worker says that it has {received} of {size} bytes.")
+                stream.seek(received)
                 data = stream.read(_PART)
     except OSError as error:
         raise WorkerError("bad_input", f"{path} cannot be read: {error.strerror or error}.") from error
