@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..actor import Actor
+from ..device import choose
 from ..errors import AvatarError
 from ..mesh_file import write_ply
 from .render import add_shot_arguments, chosen_frames, read_shot_arguments
@@ -19,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    actor = Actor.load(arguments.actor, arguments.device)
+    actor = Actor.load(arguments.actor, choose(arguments.device))
     shot = read_shot_arguments(arguments, actor)
     first, last = chosen_frames(arguments, shot)
     name = arguments.mesh.name

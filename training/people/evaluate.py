@@ -45,7 +45,8 @@ def measure_people(student: Student, capture: PeopleCapture, pictures: int) -> d
 def draw(student: Student, recording: Recording, frame: int, first: int, second: int) -> tuple[Tensor, Tensor, Tensor]:
     """What camera `first` sees and what `second` does, and what the student draws for it: each [C, S, S]."""
     reader, root = ViewReader(student.config.size, student.config.extent), student.skeleton.root
-    given, wanted = (Views.of([reader.read(recording, camera, frame)], root) for camera in (first, second))
+    device = student.background.device
+    given, wanted = (Views.of([reader.read(recording, camera, frame)], root, device) for camera in (first, second))
     made = synthesise(student, student.appearance_of(given.pictures), given, wanted)
     return given.pictures[0], wanted.pictures[0], made[0]
 
@@ -82,6 +83,7 @@ def _measure(student: Student, recording: Recording, camera: int, frame: int) ->
 
 def picture_metrics(truth: Tensor, made: Tensor, background: Tensor) -> dict[str, float]:
     """truth: [4, S, S]. made: [3 or 4, S, S]."""
+    truth, made, background = truth.cpu(), made.cpu(), background.cpu()
     one, two = (over(p[None], background[None])[0].permute(1, 2, 0).numpy() for p in (truth, made))
     mask = truth[3].numpy() > 0.5
     box = mask_box(mask)
@@ -103,12 +105,12 @@ def picture_metrics(truth: Tensor, made: Tensor, background: Tensor) -> dict[str
 
 
 def _pose(student: Student, recording: Recording, camera: int, frame: int) -> dict[str, float]:
-    views = Views.of([pose_view(recording, camera, frame)], student.skeleton.root)
+    views = Views.of([pose_view(recording, camera, frame)], student.skeleton.root, student.background.device)
     assert student.average.p2p is not None
     with torch.no_grad():
         relative = student.average.p2p(views.points, views.sure, views.sizes)[0]
-    known = views.known[0].numpy()
-    found, truth = relative.numpy()[known], views.joints[0].numpy()[known]
+    known = views.known[0].cpu().numpy()
+    found, truth = relative.cpu().numpy()[known], views.joints[0].cpu().numpy()[known]
     return {
         "pose_mm": 1000 * float(np.linalg.norm(found - truth, axis=1).mean()),
         "aligned_mm": 1000 * float(np.linalg.norm(aligned(found, truth) - truth, axis=1).mean()),

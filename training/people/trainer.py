@@ -42,11 +42,12 @@ def is_people(folder: str) -> bool:
 class PairSampler:
     """Draws people: each as two cameras see them, or for the pose network as one does."""
 
-    def __init__(self, capture: PeopleCapture, config: Config, root: int, options: TrainOptions) -> None:
+    def __init__(self, capture: PeopleCapture, config: Config, root: int, options: TrainOptions, device: str) -> None:
         self.moments = Moments(capture.recordings, root, "train", "train", "train")
         if not len(self.moments):
             raise AvatarError(f"{options.capture} has no training people, cameras or frames with a known root joint")
         self._reader, self._root, self._options = ViewReader(config.size, config.extent), root, options
+        self._device = device
         self.people = sorted({recording.person for recording in self.moments.recordings})
 
     def draw(self, step: int, _: object = None) -> list[tuple[Views, Views]]:
@@ -62,10 +63,10 @@ class PairSampler:
             else:
                 first.append(self._reader.read(recording, cameras[0], frame))
                 second.append(self._reader.read(recording, cameras[1], frame))
-        one = replace(Views.of(first, self._root), people=torch.tensor(people))
+        one = replace(Views.of(first, self._root, self._device), people=torch.tensor(people, device=self._device))
         if poses:
             return [(one, one)]
-        other = Views.of(second, self._root)
+        other = Views.of(second, self._root, self._device)
         if self._options.recolour:
             matrices = random_colours(len(first), self._options.recolour)
             one, other = (replace(views, pictures=_recoloured(views.pictures, matrices)) for views in (one, other))
@@ -88,9 +89,9 @@ class PeopleTrainer(Trainer):
         self._check(config)
         distance = VggDistance(Path(options.perceptual)) if options.perceptual and options.stage != "pose" else None
         background = [value / 255 for value in self.people.background]
-        self.sampler = PairSampler(self.people, config, config.skeleton_of().root, options)
+        self.sampler = PairSampler(self.people, config, config.skeleton_of().root, options, self.device)
         learnt = len(self.sampler.people) if options.learn_people and options.stage != "pose" else 0
-        self.model = Student(config, options.stage, background, distance, learnt)
+        self.model = Student(config, options.stage, background, distance, learnt).to(self.device)
         if options.start:
             self._take(Path(options.start) / "checkpoint.pt")
 
@@ -175,4 +176,4 @@ def _recoloured(pictures: Tensor, matrices: Tensor) -> Tensor:
 def _on(picture: Tensor, background: Tensor) -> np.ndarray:
     """[S, S, 3] uint8 of [C, S, S]."""
     flat = over(picture[None], background[None])[0].clamp(0, 1)
-    return (flat.permute(1, 2, 0) * 255).round().byte().numpy()
+    return (flat.permute(1, 2, 0) * 255).round().byte().cpu().numpy()

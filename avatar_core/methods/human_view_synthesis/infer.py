@@ -21,6 +21,7 @@ from ...commands.render import frame_range
 from ...controls import Controls
 from ...data.people.capture import PeopleCapture, Recording
 from ...data.people.views import SURE, pose_view, square_around
+from ...device import choose
 from ...errors import AvatarError
 from ...frame import write_png
 from ...video import VideoWriter, picture_of
@@ -62,7 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         one.add_argument("--frames", type=frame_range, help="A-B or A, numbers of the recording; the default is all")
         one.add_argument("--quality", choices=QUALITIES, default="final")
         one.add_argument("--video", type=int, metavar="FPS", help="also write color.mp4, so many frames a second")
-        one.add_argument("--device", default="cpu", help="torch device (default cpu)")
+        one.add_argument("--device", default="cpu", help="auto, cpu, cuda, … (default cpu)")
         one.add_argument("--output", type=Path, default=Path("infer"), help="folder of the pictures")
         if one is not virtual:
             one.add_argument("--out-view", help="the camera that is drawn for; the default is the last")
@@ -73,7 +74,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    actor = Actor.load(arguments.actor, arguments.device)
+    actor = Actor.load(arguments.actor, choose(arguments.device))
     capture = PeopleCapture.open(arguments.capture)
     model = _model(actor, capture, arguments.capture)
     motion = Motion(model, _recording(capture, arguments.recording), arguments.in_view, arguments.frames)

@@ -35,19 +35,23 @@ class Views:
     people: Tensor | None = None
 
     @classmethod
-    def of(cls, views: Sequence[View], root: int) -> Views:
+    def of(cls, views: Sequence[View], root: int, device: torch.device | str = "cpu") -> Views:
         """root: the joint that others are relative to."""
-        pictures = torch.from_numpy(np.stack([view.picture for view in views])).permute(0, 3, 1, 2)
-        joints = torch.from_numpy(np.stack([view.joints for view in views]))
-        world = torch.from_numpy(np.stack([view.camera.world_to_camera for view in views])).float()
+
+        def stacked(name: str) -> Tensor:
+            return torch.as_tensor(np.stack([getattr(view, name) for view in views]), device=device)
+
+        joints = stacked("joints")
+        cameras = np.stack([view.camera.world_to_camera for view in views])
+        world = torch.as_tensor(cameras, dtype=torch.float32, device=device)
         return cls(
-            pictures.float() / 255,
-            torch.from_numpy(np.stack([view.points for view in views])).float(),
-            torch.from_numpy(np.stack([view.sure for view in views])),
-            torch.tensor([view.size for view in views]).float(),
+            stacked("picture").permute(0, 3, 1, 2).float() / 255,
+            stacked("points").float(),
+            stacked("sure"),
+            stacked("size").float(),
             joints[:, root],
             joints - joints[:, root : root + 1],
-            torch.from_numpy(np.stack([view.known for view in views])),
+            stacked("known"),
             world[:, :3, :3],
             world[:, :3, 3],
             tuple(view.camera for view in views),
@@ -65,5 +69,5 @@ class Views:
             small = camera.scaled(side / camera.width)
             places = torch.arange(side) + 0.5
             K, lens = (torch.from_numpy(array).float() for array in (small.K, small.distortion))
-            made.append(plane(K, lens, places, places))
+            made.append(plane(K, lens, places, places).to(self.root.device))
         return made
