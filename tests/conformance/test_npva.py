@@ -195,6 +195,69 @@ def mouth() -> Tensor:
     return (~inside).float().flatten()
 
 
+def decoded(model: Networks, step: Step) -> tuple[Latent, Maps, Points]:
+    """The step's head in its own frame, of the recorded latent to the bit, whose gradients reach the encoder."""
+    recorded = step.recorded
+    mean, deviation = npva_subject.mean_positions()
+    normalised = torch.as_tensor((step.frame.positions - mean) / deviation).float()
+    latent: Latent = model.encoder(torch.as_tensor(step.frame.texture).float()[None], normalised[None])
+    close(latent.mean, recorded["st_mean"], 1e-4)
+    close(latent.log_std, recorded["st_logstd"], 1e-4)
+    noise = (recorded["st_z"] - latent.mean.detach()) / latent.log_std.detach().exp()
+    maps: Maps = model.decoders(valued(latent.sample(noise), recorded["st_z"]))
+    head = points(maps, *(torch.as_tensor(value).float() for value in (mean, deviation)))
+    close(strided(position_map(head.vertices)[None], recorded["st_posMap"]), recorded["st_posMap"], 1e-6)
+    assert maps.displacements is not None
+    close(strided(maps.displacements, recorded["st_disp"]), recorded["st_disp"], 1e-5)
+    return latent, maps, head
+
+
+def sampled(step: Step, world: Points) -> tuple[Tensor, Samples]:
+    """Depth of the surface [R] at the step's pixels, and the recorded samples of their rays, which lie where ours do,
+    up to jitter."""
+    view, recorded = step.view, step.recorded
+    depth = view.depth_map(world.vertices, torch.as_tensor(triangles(True, True)), flat=True)
+    surface_depth = depth[step.pixels[:, 1], step.pixels[:, 0]]
+    assert float((surface_depth - recorded["st_rast_depth"]).detach().abs().max()) < 1e-3
+    directions = view.directions(step.pixels + 0.5) / (1 + SHORT)
+    places = recorded["st_raypos"]
+    taken = (places - step.position).norm(dim=-1)
+    near, distances = view.distances(directions, depth, step.pixels, PUBLISHED)
+    assert bool((near == (taken[:, 0] < 1e6)).all())
+    apart = (taken[near] - distances).detach()
+    length = 2 * PUBLISHED.reach / PUBLISHED.samples
+    jitter = 0.15 * 2 * length * (PUBLISHED.samples / 2 + 1)  # of all segments before, where both surfaces are sampled
+    assert float(apart.abs().max()) < jitter and float(apart.mean().abs()) < 0.1 * length
+    return surface_depth, Samples(step.position, directions, places, view.rotation)
+
+
+def check_losses(terms: dict[str, Tensor], reference: Reference) -> Tensor:
+    """The weighted sum."""
+    theirs = dict(zip(reference["st_loss_names"].tolist(), reference["st_losses"].tolist(), strict=True))
+    names = ("pho/rgb", "geo/depth", "geo/rast_depth", "geo/mesh", "geo/posmap_grad", "reg/kl_loss", "reg/disp")
+    for (name, ours), recorded_name in zip(terms.items(), names, strict=True):
+        loose = name == "mesh"  # for the mask
+        assert ours.item() == pytest.approx(theirs[f"loss_{recorded_name}"], rel=1e-2 if loose else 1e-4), name
+    total = torch.stack([losses.WEIGHTS[name] * term for name, term in terms.items()]).sum()
+    masked = losses.WEIGHTS["mesh"] * (terms["mesh"].item() - theirs["loss_geo/mesh"])
+    assert total.item() - masked == pytest.approx(theirs["loss"], rel=1e-4)
+    return total
+
+
+def check_norms(model: Networks, reference: Reference) -> None:
+    """Of gradients."""
+    norms = dict(zip(reference["st_grad_names"].tolist(), reference["st_grad_norms"].tolist(), strict=True))
+    apart: dict[str, float] = {}
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        ours, theirs = float(parameter.grad.norm()), norms[published(name).replace(".", "/", 1)]
+        apart[name] = abs(ours - theirs) / theirs if theirs > NONE else max(ours - NONE, 0) / NONE
+    shares = np.array(list(apart.values()))
+    assert shares.max() <= KINKS, f"{list(apart)[shares.argmax()]} is off by {shares.max():.1e}"
+    assert (shares <= GRADIENT).mean() >= ALIKE
+    assert np.median(shares) <= TYPICAL
+
+
 def test_training_step(
     model: Networks, recorded: dict[str, Tensor], npva_reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,73 +271,28 @@ def test_training_step(
     used = torch.where(recorded["st_loc"].any(-1), 0, -1)
     sets = published_query.Found(recorded["st_ray_mask"], recorded["st_pidx"].long(), recorded["st_loc"], used)
     monkeypatch.setattr(published_query, "query", lambda *_: sets)
-    exact = npva_subject.mean_positions()
-    normalised = torch.as_tensor((step.frame.positions - exact[0]) / exact[1]).float()
-    mean, deviation = (torch.as_tensor(value).float() for value in exact)
-    positions = torch.as_tensor(step.frame.positions).float()
-    model.train()
-    latent: Latent = model.encoder(torch.as_tensor(step.frame.texture).float()[None], normalised[None])
-    close(latent.mean, recorded["st_mean"], 1e-4)
-    close(latent.log_std, recorded["st_logstd"], 1e-3)
-    noise = (recorded["st_z"] - latent.mean.detach()) / latent.log_std.detach().exp()
-    maps: Maps = model.decoders(valued(latent.sample(noise), recorded["st_z"]))
-    head = points(maps, mean, deviation)
-    close(strided(position_map(head.vertices)[None], recorded["st_posMap"]), recorded["st_posMap"], 1e-6)
-    assert maps.displacements is not None
-    close(strided(maps.displacements, recorded["st_disp"]), recorded["st_disp"], 1e-4)
-
-    world, view = step.head_in_world(head), step.view
-    depth = view.depth_map(world.vertices, torch.as_tensor(triangles(True, True)), flat=True)
-    surface_depth = depth[step.pixels[:, 1], step.pixels[:, 0]]
-    assert float((surface_depth - recorded["st_rast_depth"]).detach().abs().max()) < 1e-3
-    surface_depth = valued(surface_depth, recorded["st_rast_depth"])
-    directions = view.directions(step.pixels + 0.5) / (1 + SHORT)
-    places = recorded["st_raypos"]
-    taken = (places - step.position).norm(dim=-1)
-    near, distances = view.distances(directions, depth, step.pixels, PUBLISHED)
-    assert bool((near == (taken[:, 0] < 1e6)).all())
-    apart = (taken[near] - distances).detach()
-    length = 2 * PUBLISHED.reach / PUBLISHED.samples
-    jitter = 0.15 * 2 * length * (PUBLISHED.samples / 2 + 1)  # of all segments before, where both surfaces are sampled
-    assert float(apart.abs().max()) < jitter and float(apart.mean().abs()) < 0.1 * length
-
-    cloud = Cloud(world, model.aggregator, PUBLISHED)
-    pixels = cloud.render(Samples(step.position, directions, places, view.rotation))
+    latent, maps, head = decoded(model.train(), step)
+    world = step.head_in_world(head)
+    surface_depth, samples = sampled(step, world)
+    pixels = Cloud(world, model.aggregator, PUBLISHED).render(samples)
     close(pixels.colour, recorded["st_rgb"][0], 5e-5)
     close(pixels.depth, recorded["st_depth"][0], 1e-6)
     assert bool((pixels.hit == recorded["st_valid"]).all())
 
     colour, measured = step.look(step.pixels)
+    tracked = torch.as_tensor(step.frame.positions).float().flatten(1).T
+    assert maps.displacements is not None
     terms = {
         "rgb": losses.colour(pixels.colour, colour),
         "depth": losses.depth(pixels.depth, measured),
-        "surface_depth": losses.depth(surface_depth, measured),
-        "mesh": losses.mesh(head.vertices, positions.flatten(1).T, mouth()),
+        "surface_depth": losses.depth(valued(surface_depth, recorded["st_rast_depth"]), measured),
+        "mesh": losses.mesh(head.vertices, tracked, mouth()),
         "smoothness": losses.smoothness(position_map(head.vertices)),
         "kl": losses.divergence(latent),
         "displacement": losses.displacement(maps.displacements),
     }
-    theirs = dict(zip(npva_reference["st_loss_names"].tolist(), npva_reference["st_losses"].tolist(), strict=True))
-    names = ("pho/rgb", "geo/depth", "geo/rast_depth", "geo/mesh", "geo/posmap_grad", "reg/kl_loss", "reg/disp")
-    for (name, ours), recorded_name in zip(terms.items(), names, strict=True):
-        loose = name == "mesh"  # for the mask
-        assert ours.item() == pytest.approx(theirs[f"loss_{recorded_name}"], rel=1e-2 if loose else 1e-4), name
-    total = torch.stack([losses.WEIGHTS[name] * term for name, term in terms.items()]).sum()
-    masked = losses.WEIGHTS["mesh"] * (terms["mesh"].item() - theirs["loss_geo/mesh"])
-    assert total.item() - masked == pytest.approx(theirs["loss"], rel=1e-4)
-
-    total.backward()
-    recorded_norms = npva_reference["st_grad_names"].tolist(), npva_reference["st_grad_norms"].tolist()
-    norms: dict[str, float] = dict(zip(*recorded_norms, strict=True))
-    relative: dict[str, float] = {}
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None
-        found, norm = float(parameter.grad.norm()), norms[published(name).replace(".", "/", 1)]
-        relative[name] = abs(found - norm) / norm if norm > NONE else max(found - NONE, 0) / NONE
-    shares = np.array(list(relative.values()))
-    assert shares.max() <= KINKS, f"{list(relative)[shares.argmax()]} is off by {shares.max():.1e}"
-    assert (shares <= GRADIENT).mean() >= ALIKE
-    assert np.median(shares) <= TYPICAL
+    check_losses(terms, npva_reference).backward()
+    check_norms(model, npva_reference)
 
 
 def test_whole_image(npva_reference: Reference, recorded: dict[str, Tensor]) -> None:
