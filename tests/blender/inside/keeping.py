@@ -82,7 +82,10 @@ def case_undo_restores_everything(actor: Path) -> None:
         ("unpack_actor", {}),
         ("find_actor", {"filepath": str(shutil.copy(actor, actor.with_name("other.actor")))}),
         ("setup_compositing", {}),
+        ("overscan", {"percent": 20}),
+        ("keep_colours", {}),
         ("remove_compositing", {}),
+        ("sample_motion", {"clip": "walk"}),
         ("bake_motion", {}),
     ]
     for name, options in steps:
@@ -496,7 +499,9 @@ def state() -> Any:
         shown = (found.name, found.hide_render, found.display_type, list(found.get("shape", [])))
         objects.append((*shown, settings.actor_path, settings.joint_map, held))
     named = [[one.name for one in kind] for kind in (bpy.data.scenes, bpy.data.images, bpy.data.actions)]
-    return sorted(objects), named, bpy.context.scene.avatar.live, bpy.context.scene.frame_current
+    scene = bpy.context.scene
+    seen = scene.view_settings.view_transform, scene.render.resolution_x
+    return sorted(objects), named, scene.avatar.live, scene.frame_current, seen
 
 
 def rendered() -> list[float]:
