@@ -43,7 +43,9 @@ def save(name: str, armature: bpy.types.Object) -> Path:
         target = _folder(create=True) / f"{clean}.json"
         target.write_text(json.dumps(_checked(saved, armature.name), indent=1), encoding="utf-8")
     except (ValueError, TypeError, RecursionError) as error:
-        raise SceneError(f"The joint map of '{armature.name}' is damaged: choose its actor once more.") from error
+        raise SceneError(
+            f"The bone map of '{armature.name}' is damaged: press Drive Actor with This Armature once more."
+        ) from error
     except OSError as error:
         raise SceneError(f"The bone map '{clean}' cannot be written: {error.strerror or error}.") from error
     return target
@@ -59,7 +61,7 @@ def read(name: str) -> Saved:
     except OSError as error:
         raise SceneError(f"The bone map '{name}' cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise SceneError(f"The bone map {path} is no JSON: delete it, or save it anew.") from error
+        raise SceneError(f"The bone map {path} is damaged: delete it, or save it anew.") from error
 
 
 def joint_map(armature: bpy.types.Object, path: Path, schema: dict[str, Any], saved: Saved | None) -> str:

@@ -114,13 +114,14 @@ def read_map(text: str, armature: bpy.types.Object) -> JointMap:
         }
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SceneError(
-            f"The joint map of '{armature.name}' is damaged ({error}): choose its actor once more."
+            f"The bone map of '{armature.name}' is damaged: press Drive Actor with This Armature once more."
         ) from error
     lost = sorted({bone for entry in places.values() for bone, _, _ in entry if bone not in armature.pose.bones})
     if lost:
         shown = ", ".join(lost[:_SHOWN]) + (", …" if len(lost) > _SHOWN else "")
         raise SceneError(
-            f"Armature '{armature.name}' lacks bones of its joint map ({shown}): choose its actor once more."
+            f"Armature '{armature.name}' lacks bones of its bone map ({shown}): press Drive Actor with This Armature"
+            " once more."
         )
     return places
 

@@ -68,7 +68,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
             self._fail(str(error))
         except Exception as error:
             traceback.print_exc()
-            self._fail(f"The avatar render failed: {type(error).__name__}: {error}")
+            self._fail(f"Avatars were not rendered ({type(error).__name__}: {error}): the system console says more.")
 
     def _fail(self, sentence: str) -> None:
         self.error_set(sentence)

@@ -52,7 +52,7 @@ class AVATAR_OT_install_renderer(bpy.types.Operator):
         if progress():
             reason = "The renderer is being installed"
         elif os.environ.get(worker_setup.COMMAND_VARIABLE):
-            reason = f"{worker_setup.COMMAND_VARIABLE} is set and names another renderer"
+            reason = f"The environment variable {worker_setup.COMMAND_VARIABLE} names another renderer"
         elif worker_setup.renderer_home() is None:
             reason = "Install Neural Avatars as an extension first: this copy has no folder of its own"
         elif not bpy.app.online_access:

@@ -56,7 +56,9 @@ def key_motion(
     The armature object's own transform stays: the motion is in its space. Raises SceneError.
     """
     if not joints:
-        raise SceneError(f"'{armature.name}' is not posed by SMPL's joints: no motion can be imported.")
+        raise SceneError(
+            f"'{armature.name}' has no body of its own that a motion could key: select one that Load Actor made."
+        )
     bones = [armature.pose.bones.get(name) for name in joints]
     missing = [name for name, bone in zip(joints, bones) if bone is None]
     if missing:
@@ -121,7 +123,9 @@ def recorded(
     Leaves the scene at the frame it was at. Raises SceneError.
     """
     if not schema["joints"]:
-        raise SceneError(f"'{actor.name}' is not posed by SMPL's joints: its motion cannot be exported.")
+        raise SceneError(
+            f"'{actor.name}' has no body of its own whose motion could be exported: select one that Load Actor made."
+        )
     kept = scene.frame_current, scene.frame_subframe
     pose, transl, betas = [], [], np.zeros(0)
     try:

@@ -68,7 +68,8 @@ class AVATAR_PT_actor(_AvatarPanel, bpy.types.Panel):
         if actor.parent_type == "BONE":
             layout.prop(settings, "ahead")
         facts = layout.column(align=True)
-        facts.label(text=f"{settings.method or 'unknown method'}, {settings.licence or 'no licence given'}")
+        method = settings.method.replace("_", " ") or "unknown method"
+        facts.label(text=f"{method}, {settings.licence or 'no licence given'}")
         facts.label(text=f"Mask pass: {mask_names(context.scene).get(actor.name, '')}")
 
 

@@ -35,7 +35,7 @@ class _OnPerson:
 
 
 class AVATAR_OT_sample_person(_OnPerson, bpy.types.Operator):
-    """A new person: independent normal numbers along all axes of the codes. The same seed is the same person"""
+    """A new person, drawn by chance. The same seed is the same person again"""
 
     bl_idname = "avatar.sample_person"
     bl_label = "Sample"
@@ -43,7 +43,7 @@ class AVATAR_OT_sample_person(_OnPerson, bpy.types.Operator):
 
     seed: bpy.props.IntProperty(name="Seed", default=42, min=0)
     spread: bpy.props.FloatProperty(
-        name="Spread", description="1: as different as those of the training; 0: the mean person", default=1.0, min=0.0
+        name="Spread", description="1: people as different as real ones; 0: the average person", default=1.0, min=0.0
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -52,7 +52,7 @@ class AVATAR_OT_sample_person(_OnPerson, bpy.types.Operator):
 
 
 class AVATAR_OT_key_person(_OnPerson, bpy.types.Operator):
-    """Key this person's codes now and another one's some frames later: in between, one becomes the other"""
+    """Key this person now and another one some frames later: in between, one becomes the other"""
 
     bl_idname = "avatar.key_person"
     bl_label = "Key and Change"
@@ -72,7 +72,7 @@ class AVATAR_OT_key_person(_OnPerson, bpy.types.Operator):
 
 class AVATAR_OT_make_mesh(Attempt, bpy.types.Operator):
     """Make an ordinary mesh of this person: Cycles and EEVEE render it, it is exported as any mesh. It follows the
-    avatar's bones and body shape; press again after changing codes"""
+    avatar's bones and body shape; press again after changing the person's sliders"""
 
     bl_idname = "avatar.make_mesh"
     bl_label = "Make Mesh"

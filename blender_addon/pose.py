@@ -193,5 +193,8 @@ def _vector(evaluated: bpy.types.Object, name: str, size: int) -> list[float]:
         return [0.0] * size
     numbers = [float(x) for x in value] if hasattr(value, "__len__") else [float(value)]
     if len(numbers) != size:
-        raise SceneError(f"Property '{name}' of '{evaluated.name}' has {len(numbers)} numbers, its actor takes {size}.")
+        raise SceneError(
+            f"Property '{name}' of '{evaluated.name}' has {len(numbers)} numbers, its actor takes {size}:"
+            " load the actor again."
+        )
     return numbers

@@ -20,8 +20,7 @@ class AvatarPreferences(bpy.types.AddonPreferences):
 
     python: bpy.props.StringProperty(
         name="Python",
-        description="The interpreter of an environment in which avatar-core is installed; empty: the one that Install"
-        " Renderer made",
+        description="A Python in which avatar-core is installed; empty: the one that Install Renderer made",
         subtype="FILE_PATH",
     )
     device: bpy.props.EnumProperty(
@@ -54,7 +53,8 @@ class AvatarPreferences(bpy.types.AddonPreferences):
         layout.use_property_split = True
         overridden = os.environ.get(worker_setup.COMMAND_VARIABLE)
         if overridden:
-            layout.label(text=f"{worker_setup.COMMAND_VARIABLE} is set and wins: {overridden}", icon="INFO")
+            said = f"The environment variable {worker_setup.COMMAND_VARIABLE} counts instead: {overridden}"
+            layout.label(text=said, icon="INFO")
         column = layout.column()
         column.active = not overridden
         column.prop(self, "python")

@@ -71,8 +71,8 @@ class AvatarSettings(bpy.types.PropertyGroup):
         override=_OVERRIDE,
     )
     joint_map: bpy.props.StringProperty(
-        name="Joint Map",
-        description="JSON: which bones give which of the actor's joints, for an armature that is not the actor's own",
+        name="Bone Map",
+        description="JSON: which bones are which of the actor's joints, for an armature that is not the actor's own",
         override=_OVERRIDE,
     )
     appearance: bpy.props.PointerProperty(

@@ -65,10 +65,15 @@ class Retarget:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             fits = False
         if not fits:
-            raise SceneError(f"The joint map of '{armature.name}' is another actor's: choose its actor once more.")
+            raise SceneError(
+                f"The bone map of '{armature.name}' is another actor's: press Drive Actor with This Armature once more."
+            )
         lost = [bone for bone in made.bones.values() if bone not in armature.pose.bones]
         if lost:
-            raise SceneError(f"Armature '{armature.name}' lacks the bone '{lost[0]}': choose its actor once more.")
+            raise SceneError(
+                f"Armature '{armature.name}' lacks the bone '{lost[0]}': press Drive Actor with This Armature once"
+                " more."
+            )
         return made
 
 

@@ -30,4 +30,6 @@ def send(worker: Worker, path: Path, poll: Poll | None = None) -> str:
                 data = stream.read(_PART)
     except OSError as error:
         raise WorkerError("bad_input", f"{path} cannot be read: {error.strerror or error}.") from error
-    raise WorkerError("died", f"{path.name} cannot be sent to the renderer's machine: the worker keeps forgetting it.")
+    raise WorkerError(
+        "died", f"{path.name} cannot be sent to the renderer's machine: the connection broke again and again."
+    )

@@ -136,7 +136,7 @@ class Session:
         }
         header, planes = self._request(message, poll, progress, whole=True)
         if header["size"] != [camera["width"], camera["height"]] or not _PLANES.issubset(planes):
-            raise WorkerError("protocol", "The avatar worker sent another picture than was asked for.")
+            raise WorkerError("protocol", "The avatar renderer sent another picture than was asked for.")
         return Planes(planes["rgba"], planes["depth"], planes["normal"], planes["mask"], planes.get("limb"))
 
     def appearance(self, path: Path, picture: np.ndarray) -> list[float]:

@@ -96,7 +96,10 @@ def mapped_folders(text: str) -> tuple[tuple[Path, str], ...]:
     pairs = [entry.partition("=") for entry in text.split(";") if entry.strip()]
     for here, _, there in pairs:
         if not Path(here.strip()).expanduser().is_absolute() or not there.strip():
-            raise SceneError(f"'{here.strip()}' does not tell a folder here and there: write /shows=/mnt/shows.")
+            raise SceneError(
+                f"Folders: '{here.strip()}' must be a folder here and its name on the renderer's machine, as"
+                " /shows=/mnt/shows."
+            )
     return tuple((Path(here.strip()).expanduser(), there.strip()) for here, _, there in pairs)
 
 

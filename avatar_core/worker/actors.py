@@ -62,7 +62,7 @@ def actor_path(name: object) -> Path:
     if path.suffix != ".actor":
         raise RequestError(f"{name} is not an actor: its name does not end in .actor")
     if not path.is_file():
-        raise RequestError(f"{name} does not exist on the machine where the worker runs ({platform.node()})", "absent")
+        raise RequestError(f"{name} does not exist on the machine that renders ({platform.node()})", "absent")
     return path
 
 

@@ -127,7 +127,7 @@ class Worker:
                     return self._ask(link, message, poll, progress, timeout)
                 except EOFError:
                     if link.closing:
-                        raise WorkerError("cancelled", "The avatar worker was closed.") from None
+                        raise WorkerError("cancelled", "The avatar renderer was closed.") from None
                     if last:
                         raise self._died(link, f"twice during '{message.get('type')}'") from None
         raise AssertionError("unreachable")
@@ -147,14 +147,14 @@ class Worker:
         size: Any = reply.header.get("size")
         region: Any = reply.header.get("region")
         if not _whole(size, 2) or not _whole(region, 4):
-            raise WorkerError("protocol", "The avatar worker sent a frame without size or region.")
+            raise WorkerError("protocol", "The avatar renderer sent a frame without size or region.")
         (width, height), (x, y, w, h) = size, region
         if x + w > width or y + h > height or width * height > protocol.MAX_PAYLOAD // 40:
-            raise WorkerError("protocol", f"The avatar worker sent region {region} of a picture {size}.")
+            raise WorkerError("protocol", f"The avatar renderer sent region {region} of a picture {size}.")
         planes = {}
         for name, part in reply.planes.items():
             if part.shape[:2] != (h, w):
-                raise WorkerError("protocol", f"The avatar worker sent plane '{name}' of shape {part.shape}.")
+                raise WorkerError("protocol", f"The avatar renderer sent plane '{name}' of shape {part.shape}.")
             if (w, h) == (width, height):
                 planes[name] = part
                 continue
@@ -188,7 +188,7 @@ class Worker:
         except OSError as error:
             raise WorkerError(
                 "missing",
-                f"The avatar worker cannot be started: {self.command[0]} {_why(error)}. In the add-on's"
+                f"The avatar renderer cannot be started: {self.command[0]} {_why(error)}. In the add-on's"
                 " preferences, set the path of a Python that has avatar-core installed.",
             ) from None
         self._link = link
@@ -230,7 +230,7 @@ class Worker:
                 link.close(0)
                 raise WorkerError(
                     "protocol",
-                    f"{_sentence(answer)} Something prints into the worker's channel, or it is another"
+                    f"{_sentence(answer)} Something else prints into its answers, or it is another"
                     f" program: {' '.join(self.command)}",
                     link.tail(),
                 )
@@ -244,14 +244,14 @@ class Worker:
                     progress(min(max(float(header["value"]), 0.0), 1.0))
             elif answer is None and now - link.heard > silence:
                 link.close(0)
-                text = f"The avatar worker gave no sign of life for {silence:g} s and was ended."
+                text = f"The avatar renderer gave no sign of life for {silence:g} s and was ended."
                 raise WorkerError("timeout", text, link.tail())
             elif answer is None and now - pinged > min(PING_SECONDS, silence / 3):
                 pinged = now
                 link.send({"type": "ping"})
             if timeout is not None and now - began > timeout:
                 link.cancel(number, self._grace)
-                raise WorkerError("timeout", f"The avatar worker needs more than {timeout:g} s for '{kind}'.")
+                raise WorkerError("timeout", f"The avatar renderer needs more than {timeout:g} s for '{kind}'.")
             if poll and poll():
                 link.cancel(number, self._grace)
                 raise WorkerError("cancelled", "Cancelled.")
@@ -259,18 +259,18 @@ class Worker:
     def _refused(self, header: dict[str, Any], link: Link) -> WorkerError:
         error = header.get("error")
         if not isinstance(error, dict):
-            return WorkerError("protocol", "The avatar worker sent an error without a message.", link.tail())
+            return WorkerError("protocol", "The avatar renderer sent an error without a message.", link.tail())
         return WorkerError(str(error.get("type", "internal")), str(error.get("message", "")), link.tail())
 
     def _died(self, link: Link, when: str) -> WorkerError:
         code = link.wait(1.0)
         link.close(0)
-        text = f"The avatar worker ended {when} ({_exit(code)}).{link.quoted()}"
+        text = f"The avatar renderer ended {when} ({_exit(code)}).{link.quoted()}"
         return WorkerError("died", text, link.tail())
 
     def _not_started(self, link: Link) -> WorkerError:
         if link.closing:
-            return WorkerError("cancelled", "The avatar worker was closed.")
+            return WorkerError("cancelled", "The avatar renderer was closed.")
         code = link.wait(1.0)
         link.close(0)
         tail = link.tail()

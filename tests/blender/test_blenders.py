@@ -215,7 +215,7 @@ def test_worker_that_keeps_dying_stops_the_render(studio: Studio, shot: Path) ->
     """Exit code 1, the sentence, the frames before it stay, the failed one leaves no picture."""
     worker, _ = studio.logged_worker("dying", 2, 99)
     done = studio.animate(shot, "dying_", worker)
-    assert "The avatar worker ended twice during 'render'" in done.stdout + done.stderr
+    assert "The avatar renderer ended twice during 'render'" in done.stdout + done.stderr
     assert (studio.folder / "dying_0001.exr").exists()
     assert not (studio.folder / "dying_0002.exr").exists()
     assert done.returncode == 1
@@ -295,7 +295,7 @@ def test_farm_command_fails_without_a_half_file(studio: Studio, shot: Path) -> N
     worker, _ = studio.logged_worker("half", 2, 99)
     done = studio.avatar(shot, "render", "--output", str(output), worker=worker)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "frame 2" in done.stderr and "The avatar worker ended twice" in done.stderr
+    assert "frame 2" in done.stderr and "The avatar renderer ended twice" in done.stderr
     assert [path.name for path in output.parent.iterdir()] == ["shot_0001.exr"]
 
 

@@ -70,4 +70,4 @@ def test_an_image_datablock_says_who_it_is(report: dict[str, Any]) -> None:
 
 
 def test_bones_that_are_gone_are_named(report: dict[str, Any]) -> None:
-    assert "lacks bones of its joint map (gone)" in report["lost"]
+    assert "lacks bones of its bone map (gone)" in report["lost"]
