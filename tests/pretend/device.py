@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch.utils._device import _device_constructors
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -82,6 +83,9 @@ def _run(function: Any, args: Any, kwargs: Any) -> Any:
         raise RuntimeError(f"{function}: tensors on two devices")
     devices = [x for x in flat if isinstance(x, torch.device)]
     result = function(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+    if torch.Tag.inplace_view in function.tags and isinstance(args[0], Pretended):  # squeeze_: of the outer tensor too
+        with no_dispatch():
+            function(*args, **kwargs)
     if function._schema.is_mutable and args and isinstance(args[0], Pretended) and isinstance(result, torch.Tensor):
         return args[0]
     if name in _PLAIN or not (devices[0].type == DEVICE.type if devices else here):

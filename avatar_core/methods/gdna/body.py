@@ -40,14 +40,19 @@ def star_pose() -> Tensor:
 
 
 class SmplBody:
-    """A body of SMPL's skeleton in one float type. Raises AvatarError for another skeleton."""
+    """A body of SMPL's skeleton in one float type, on one device; what is asked of it has to lie there too. Raises
+    AvatarError for another skeleton."""
 
-    def __init__(self, body: Body, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, body: Body, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> None:
         check_body(body)
         self.parents = body.parents
         arrays = body.vertices, body.weights, body.regressor, body.shapedirs[..., :BETAS]
-        self.template, self.weights, self.regressor, self.shapedirs = (torch.tensor(a, dtype=dtype) for a in arrays)
-        self.posedirs = None if body.posedirs is None else torch.tensor(body.posedirs, dtype=dtype)
+        self.template, self.weights, self.regressor, self.shapedirs = (
+            torch.tensor(a, dtype=dtype, device=device) for a in arrays
+        )
+        self.posedirs = None if body.posedirs is None else torch.tensor(body.posedirs, dtype=dtype, device=device)
 
     def canonical(self, betas: Tensor) -> PosedBody:
         """The star pose; its bones go from the rest pose to it."""

@@ -31,7 +31,7 @@ _STEPS = 50  # of the search
 
 def body_terms(networks: Networks, code: Tensor, lessons: Lessons, frame: int) -> dict[str, Tensor]:
     """Weighted loss terms of the deformer alone: the body, whose skinning and shapes are known. code: [64]."""
-    body, deformer, anybody = lessons.registered(frame), networks.deformer, torch.randn(BETAS)
+    body, deformer, anybody = lessons.registered(frame), networks.deformer, torch.randn(BETAS).to(code)
     chosen = torch.randint(len(body.canonical), (_SHAPED,))
     neutral, code = lessons.neutral[chosen], code.detach()  # nobody's own
     apart = [

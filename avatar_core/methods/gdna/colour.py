@@ -6,7 +6,6 @@ normals and colours together.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,13 +26,12 @@ def terms(
     camera: Camera | None,
 ) -> tuple[dict[str, Tensor], Pictures | None]:
     """As of the fine stage. codes: of detail, and of colour [64] with gradients."""
-    (detail, code), person, surface = codes, scan.person, scan.surface
-    some = torch.randint(len(surface.chosen), (points,))
-    found = person.colours(surface.neutral[some], code, scan.features[some])
-    captured = lessons.capture.samples(frame).colours
-    assert captured is not None, "checked when training starts"
+    (detail, code), person = codes, scan.person
+    some = torch.randint(len(scan.neutral), (points,))
+    found = person.colours(scan.neutral[some], code, scan.features[some])
+    assert scan.colours is not None, "checked when training starts"
     made = {
-        "colours": (found - torch.as_tensor(captured)[surface.chosen[some]]).abs().mean(),
+        "colours": (found - scan.colours[some]).abs().mean(),
         "regular": losses.REGULAR / 2 * losses.regular(code),
     }
     if camera is None:
@@ -50,6 +48,6 @@ def terms(
 
 def _captured(lessons: Lessons, camera: Camera, frame: int) -> Tensor:
     """[3, S, S] in [-1, 1], over white."""
-    image = lessons.capture.showing("colour", [{}] * len(lessons)).image(lessons.view(camera), frame).astype(np.float32)
-    full = image[..., 3:] / 255
-    return torch.as_tensor(2 * (image[..., :3] / 255 * full + 1 - full) - 1).permute(2, 0, 1)
+    image = lessons.capture.showing("colour", [{}] * len(lessons)).image(lessons.view(camera), frame)
+    colours, full = (lessons.tensor(image).float() / 255).split([3, 1], 2)
+    return (2 * (colours * full + 1 - full) - 1).permute(2, 0, 1)

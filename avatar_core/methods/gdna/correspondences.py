@@ -37,13 +37,17 @@ class OnPerson:
 
 @dataclass(frozen=True, eq=False)
 class ScanOnPerson:
-    """person: frozen. surface: points of the scan's surface. features: [N, 229] of the person there."""
+    """person: frozen. neutral, transforms, features: of points of the scan's surface on the person, as of OnPerson and
+    [N, 229]. normals: [N, 3] of the scan there. colours: [N, 3] likewise, None where it has no textures."""
 
     person: Person
     body: Registered
     box: Box
-    surface: OnPerson
+    neutral: Tensor
+    transforms: Tensor
     features: Tensor
+    normals: Tensor
+    colours: Tensor | None
 
     @classmethod
     @torch.no_grad()
@@ -53,10 +57,12 @@ class ScanOnPerson:
         same = torch.Generator().manual_seed(frame)  # also where a run is interrupted
         some = torch.randperm(len(samples.surface), generator=same)[:_KEPT]
         person = networks.person(code, body.betas)
-        surface = on_surface(person, torch.as_tensor(samples.surface)[some], body)
-        surface = OnPerson(surface.neutral, surface.transforms, some[surface.chosen])
-        box = Box.around(lessons.neutral.numpy(), _MARGIN, extent(), _CELL)
-        return cls(person, body, box, surface, person.occupancy(surface.neutral)[1])
+        at = on_surface(person, lessons.tensor(samples.surface)[some], body)
+        chosen = some.to(at.chosen)[at.chosen]
+        box = Box.around(lessons.neutral.cpu().numpy(), _MARGIN, extent(), _CELL)
+        features, normals = person.occupancy(at.neutral)[1], lessons.tensor(samples.normals)[chosen]
+        colours = None if samples.colours is None else lessons.tensor(samples.colours)[chosen]
+        return cls(person, body, box, at.neutral, at.transforms, features, normals, colours)
 
     def seen(self, camera: Camera) -> OnPerson:
         """Raises AvatarError where the person has no surface."""

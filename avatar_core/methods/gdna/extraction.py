@@ -62,10 +62,11 @@ def extract(
     """Vertices [V, 3] float32 and faces [F, 3] int32 of the piece with the largest area, seen from outside
     counter-clockwise; it is closed, by a flat piece where it leaves the box.
 
-    logits: points [N, 3] to [N], positive inside. check: called between parts; may raise. polish: steps of regula falsi
-    that take vertices along their edges to logit 0: logits are far from linear beside the surface, which shows as
-    terraces (published: none). Raises AvatarError where there is no surface. Cells beside new signs are refined too, so
-    that limbs thinner than a coarse cell are followed to their ends; the published search drops those.
+    logits: points [N, 3] to [N], positive inside; both on the CPU. check: called between parts; may raise. polish:
+    steps of regula falsi that take vertices along their edges to logit 0: logits are far from linear beside the
+    surface, which shows as terraces (published: none). Raises AvatarError where there is no surface. Cells beside new
+    signs are refined too, so that limbs thinner than a coarse cell are followed to their ends; the published search
+    drops those.
     """
     try:
         from skimage.measure import marching_cubes

@@ -32,11 +32,12 @@ def terms(
 ) -> tuple[dict[str, Tensor], Pictures | None]:
     """Weighted loss terms of one scan, and its pictures for `adversarial`. detail: [64] with gradients. camera: of the
     pictures, None for none."""
-    surface = scan.surface
-    some = torch.randint(len(surface.chosen), (points,))
-    found = _normals(scan.person, detail, surface.neutral[some], surface.transforms[some], scan.features[some])
-    target = torch.as_tensor(lessons.capture.samples(frame).normals)[surface.chosen[some]]
-    made = {"normals": losses.normals(found, target), "regular": losses.REGULAR / 2 * losses.regular(detail)}
+    some = torch.randint(len(scan.neutral), (points,))
+    found = _normals(scan.person, detail, scan.neutral[some], scan.transforms[some], scan.features[some])
+    made = {
+        "normals": losses.normals(found, scan.normals[some]),
+        "regular": losses.REGULAR / 2 * losses.regular(detail),
+    }
     if camera is None:
         return made, None
     seen = scan.seen(camera)
@@ -65,9 +66,8 @@ def adversarial(discriminator: nn.Module, pictures: list[Pictures], step: int) -
 
 def scanned_picture(lessons: Lessons, camera: Camera, frame: int) -> Tensor:
     """[3, S, S] in [-1, 1]: normals as the camera sees them."""
-    image = lessons.capture.normals(lessons.view(camera), frame).astype(np.float32)
-    normals = torch.as_tensor(image[..., :3] / 127.5 - 1).flatten(0, 1)
-    full = torch.as_tensor(image[..., 3:] / 255).flatten(0, 1)
+    image = lessons.tensor(lessons.capture.normals(lessons.view(camera), frame)).float().flatten(0, 1)
+    normals, full = image[:, :3] / 127.5 - 1, image[:, 3:] / 255
     picture = to_picture(normals, camera) * full + 1 - full
     return picture.view(camera.height, camera.width, 3).permute(2, 0, 1)
 
@@ -79,7 +79,7 @@ def _normals(person: Person, detail: Tensor, neutral: Tensor, transforms: Tensor
 
 def on_white(values: Tensor, seen: OnPerson, camera: Camera) -> Tensor:
     """[C, S, S] of pixels [N, C] that show the person."""
-    picture = torch.ones(camera.height * camera.width, values.shape[1]).index_put((seen.chosen,), values)
+    picture = values.new_ones(camera.height * camera.width, values.shape[1]).index_put((seen.chosen,), values)
     return picture.view(camera.height, camera.width, -1).permute(2, 0, 1)
 
 

@@ -50,7 +50,8 @@ class Unknowns(nn.Module):
     def __init__(self, model: Model, start: Controls) -> None:
         super().__init__()
         start = model.schema.check(start)
-        self.model, self._smpl = [model], SmplBody(model.body)  # in a list: the model's weights are no unknowns
+        self.model = [model]  # in a list: its weights are no unknowns
+        self._smpl = SmplBody(model.body, device=model.device)
         for name in ("pose", "transl", "betas"):
             setattr(self, name, nn.Parameter(torch.tensor(getattr(start, name))))
         codes = [name for name in start.latents if name in _RATES]
@@ -58,6 +59,7 @@ class Unknowns(nn.Module):
             setattr(self, name, nn.Parameter(torch.tensor(start.latents[name])))
         self.names = ["pose", "transl", "betas", *codes]
         self._given = start
+        self.to(model.device)
 
     def registered(self) -> Registered:
         """The body without translation."""
@@ -73,7 +75,7 @@ class Unknowns(nn.Module):
         return None if model.detail is None else model.detail(self.detail)
 
     def controls(self) -> Controls:
-        values = {name: getattr(self, name).detach().numpy().copy() for name in self.names}
+        values = {name: getattr(self, name).detach().cpu().numpy().copy() for name in self.names}
         found = {name: values.pop(name) for name in list(values) if name in self._given.latents}
         return replace(self._given, **values, latents={**self._given.latents, **found})
 
@@ -89,19 +91,19 @@ class Fitted:
 def fit_scan(model: Model, samples: Samples, start: Controls, steps: int) -> Fitted:
     """start: pose, betas and translation to begin with. Raises ControlError for controls of other sizes."""
     surface = [OnPerson(*(torch.zeros(0) for _ in range(3)))]
-    points, normals = torch.as_tensor(samples.surface), torch.as_tensor(samples.normals)
+    points, normals = model.tensor(samples.surface), model.tensor(samples.normals)
 
     def step(unknowns: Unknowns, number: int) -> Tensor:
         body, person = unknowns.registered(), unknowns.person()
         near, space = torch.randint(len(samples.near), (_POINTS,)), torch.randint(len(samples.space), (_SPACE,))
         cloud = np.concatenate([samples.near[near], samples.space[space]])
         inside = np.concatenate([samples.near_inside[near], samples.space_inside[space]])
-        at = coarse.queried(person, torch.as_tensor(cloud) - unknowns.transl.detach(), body, unknowns.transl)
-        total = losses.occupancy(at, torch.as_tensor(inside).float())
+        at = coarse.queried(person, model.tensor(cloud) - unknowns.transl.detach(), body, unknowns.transl)
+        total = losses.occupancy(at, model.tensor(inside).float())
         detail = unknowns.detail_code()
         if detail is not None:
             if number % _AGAIN == 0:
-                some = torch.randperm(len(points))[: 2 * _POINTS]
+                some = torch.randperm(len(points))[: 2 * _POINTS].to(points.device)
                 found = on_surface(person, points[some] - unknowns.transl.detach(), body)
                 surface[0] = OnPerson(found.neutral, found.transforms, some[found.chosen])
             total = total + losses.normals(_normals(person, detail, surface[0]), normals[surface[0].chosen])
@@ -119,16 +121,16 @@ def fit_normals(model: Model, picture: np.ndarray, camera: Camera, start: Contro
     if not full.any():
         raise AvatarError("the normal map shows nobody: its alpha is 0 everywhere")
     inside, outside = (np.argwhere(part)[:, ::-1] + 0.5 for part in (full, ~full & _grown(full)))
-    target = torch.as_tensor(picture[..., :3].reshape(-1, 3) / 127.5 - 1).float()
+    target = model.tensor(picture[..., :3].reshape(-1, 3) / 127.5 - 1).float()
     pixels = [OnPerson(*(torch.zeros(0) for _ in range(3)))]
 
     def step(unknowns: Unknowns, number: int) -> Tensor:
         body, person = unknowns.registered(), unknowns.person()
         chosen = np.concatenate([part[torch.randint(len(part), (_RAYS,))] for part in (inside, outside)])
-        cloud = torch.as_tensor(_along(camera, chosen, unknowns.transl.detach().numpy()))
+        cloud = model.tensor(_along(camera, chosen, unknowns.transl.detach().cpu().numpy()))
         at = coarse.queried(person, cloud.view(-1, 3) - unknowns.transl.detach(), body, unknowns.transl)
         best = at.logits.view(len(chosen), -1).amax(1).clamp(min=-20)
-        hit = torch.cat([torch.ones(_RAYS), torch.zeros(_RAYS)])
+        hit = torch.cat([best.new_ones(_RAYS), best.new_zeros(_RAYS)])
         total = functional.binary_cross_entropy_with_logits(best, hit)
         detail = unknowns.detail_code()
         if detail is not None:
@@ -173,10 +175,10 @@ def _pixels(unknowns: Unknowns, body: Registered, camera: Camera, full: np.ndarr
     """Pixels that show the person as it stands and as it should be."""
     model = unknowns.model[0]
     person = model.networks.person(model.shape(unknowns.shape), unknowns.betas)
-    mesh = PersonMesh.of(person, Box.around(body.canonical.numpy(), 0.15, extent(), _CELL))
+    mesh = PersonMesh.of(person, Box.around(body.canonical.cpu().numpy(), 0.15, extent(), _CELL))
     posed, attributes = on_mesh(mesh, person, body.bones)
     found = seen(posed + unknowns.transl, mesh.faces, attributes, camera)
-    both = torch.as_tensor(full.reshape(-1))[found.chosen]
+    both = model.tensor(full.reshape(-1))[found.chosen]
     return OnPerson(found.neutral[both], found.transforms[both], found.chosen[both])
 
 

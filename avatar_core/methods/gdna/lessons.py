@@ -26,7 +26,7 @@ class Registered:
 
 class Lessons:
     """capture: as given. neutral: canonical vertices [V, 3] without betas, their skinning weights [V, 24], and joints
-    [24, 3]."""
+    [24, 3]. All tensors lie where the body's do."""
 
     def __init__(self, capture: Capture, frames: Sequence[int], body: SmplBody) -> None:
         """Raises CaptureError for a capture that is no scans."""
@@ -35,7 +35,7 @@ class Lessons:
         if len(frames) != len(capture.frames):
             raise CaptureError(f"{capture.folder}: every scan must have the split 'train'; views are what is held out")
         self.capture, self._body = capture, body
-        neutral = body.canonical(torch.zeros(BETAS))
+        neutral = body.canonical(body.template.new_zeros(BETAS))
         self.neutral, self.joints, self.weights = neutral.vertices, neutral.joints, body.weights
         self._cameras = {id(view.camera): number for number, view in enumerate(capture.cameras)}
         self._registered: dict[int, Registered] = {}
@@ -43,10 +43,14 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.capture.frames)
 
+    def tensor(self, values: np.ndarray) -> Tensor:
+        """What the capture says, as a copy where the body is: pictures may be read-only."""
+        return torch.tensor(values, device=self.neutral.device)
+
     def registered(self, frame: int) -> Registered:
         if frame not in self._registered:
             controls = self.capture.frames[frame].controls
-            pose, betas = torch.as_tensor(controls.pose), torch.as_tensor(controls.betas[:BETAS])
+            pose, betas = self.tensor(controls.pose), self.tensor(controls.betas[:BETAS])
             self._registered[frame] = Registered(betas, self._body.pose(pose, betas).bones, self.shaped(betas))
         return self._registered[frame]
 
@@ -60,7 +64,7 @@ class Lessons:
         chosen = _some(len(samples.near), near), _some(len(samples.space), space)
         points = np.concatenate([samples.near[chosen[0]], samples.space[chosen[1]]])
         inside = np.concatenate([samples.near_inside[chosen[0]], samples.space_inside[chosen[1]]])
-        return torch.as_tensor(points), torch.as_tensor(inside).float()
+        return self.tensor(points), self.tensor(inside).float()
 
     def view(self, camera: Camera) -> int:
         """The number of a camera that a batch of the capture has."""

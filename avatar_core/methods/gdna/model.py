@@ -66,7 +66,15 @@ class Model(nn.Module):
             betas=BETAS,
             latents={name: len(code.people[0]) for name, code in codes.items()},
         )
-        self._kept: dict[str, tuple[Any, Any]] = {}
+        self._kept: dict[str, tuple[torch.device, tuple[np.ndarray, ...], Any]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return self.shape.mean.device
+
+    def tensor(self, values: np.ndarray) -> Tensor:
+        """Values that come from outside, where the model is."""
+        return torch.as_tensor(values, device=self.device)
 
     def render(
         self,
@@ -81,34 +89,35 @@ class Model(nn.Module):
         watch = Watch(cancel, progress)
         with torch.inference_mode():
             vertices, faces, normals, learnt = self._posed(controls, self.config.cell, watch.check)
-            colours = torch.as_tensor(self._colours(vertices, normals, learnt, camera.position))
-            attributes = torch.cat([normals, colours], 1)
+            colours = srgb_to_linear(self._colours(vertices, normals, learnt, camera.position).cpu().numpy())
+            attributes = torch.cat([normals, self.tensor(colours.astype(np.float32))], 1)
 
             def tile(part: Camera) -> dict[str, np.ndarray]:
                 seen = rasterise(homogeneous_pixels(vertices, part), faces, part.height, part.width)
                 planes = interpolate(attributes, faces, seen.face, seen.bary).reshape(-1, 6)
                 full = (seen.face >= 0).reshape(-1, 1).float()
                 depth = torch.where(seen.face >= 0, seen.depth, EMPTY_DEPTH).reshape(-1)
-                return {
-                    "rgba": torch.cat([planes[:, 3:], full], 1).numpy(),
-                    "depth": depth.numpy(),
-                    "normal": torch.nn.functional.normalize(planes[:, :3], dim=1).numpy(),
-                    "mask": full[:, 0].numpy(),
+                made = {
+                    "rgba": torch.cat([planes[:, 3:], full], 1),
+                    "depth": depth,
+                    "normal": torch.nn.functional.normalize(planes[:, :3], dim=1),
+                    "mask": full[:, 0],
                 }
+                return {name: plane.cpu().numpy() for name, plane in made.items()}
 
-            return render_tiles(camera, quality, tile, _TILE, vertices.numpy(), 0.0, watch)
+            return render_tiles(camera, quality, tile, _TILE, vertices.cpu().numpy(), 0.0, watch)
 
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            return self._body().pose(*self._pose(controls)).vertices.numpy(), self.body.faces
+            return self._body().pose(*self._pose(controls)).vertices.cpu().numpy(), self.body.faces
 
     def surface(self, controls: Controls, detail: int) -> Mesh:
         """Cells are a centimetre / `detail`, but not below 2.5 mm; colours are those of pictures from the front."""
         with torch.inference_mode():
             vertices, faces, normals, learnt = self._posed(controls, _cell(detail), lambda: None)
-            front = vertices.mean(0).numpy() + np.array([0, 0, 10.0])
-            linear = self._colours(vertices, normals, learnt, front, linear=False)
-            return Mesh(vertices.numpy(), faces.int().numpy(), linear)
+            front = vertices.mean(0).cpu().numpy() + np.array([0, 0, 10.0])
+            colours = self._colours(vertices, normals, learnt, front)
+            return Mesh(*(values.cpu().contiguous().numpy() for values in (vertices, faces.int(), colours)))
 
     def rigged(self, controls: Controls, detail: int) -> RiggedMesh:
         """Cells as of `surface`; the pose is of no account."""
@@ -127,53 +136,49 @@ class Model(nn.Module):
         return vertices, made.mesh.faces, unit, made.colours
 
     def _made(self, controls: Controls, cell: float, check: Callable[[], None]) -> _Made:
-        shape, betas = torch.as_tensor(controls.latents["shape"]), torch.as_tensor(controls.betas)
-        person = self._keep("person", (shape, betas), lambda: self.networks.person(self.shape(shape), betas))
+        codes, betas = controls.latents, self.tensor(controls.betas)
+        shape = codes["shape"]
+        person = self._keep(
+            "person", (shape, controls.betas), lambda: self.networks.person(self.shape(self.tensor(shape)), betas)
+        )
 
         def make() -> PersonMesh:
-            neutral = self._body().canonical(torch.zeros(BETAS)).vertices.numpy()
+            neutral = self._body().canonical(torch.zeros_like(betas)).vertices.cpu().numpy()
             return PersonMesh.of(person, Box.around(neutral, _MARGIN, extent(), cell), check)
 
-        mesh = self._keep("mesh", (shape, torch.tensor(cell)), make)
-        shaped = self._keep("shaped", (shape, torch.tensor(cell), betas), lambda: mesh.shaped(person))
+        mesh = self._keep("mesh", (shape, cell), make)
+        shaped = self._keep("shaped", (shape, cell, controls.betas), lambda: mesh.shaped(person))
         normals = None
         if self.detail is not None:
-            code = torch.as_tensor(controls.latents["detail"])
-            learnt = self.detail(code)
-            normals = self._keep("normals", (shape, torch.tensor(cell), code), lambda: mesh.detailed(person, learnt))
+            detail = self.detail(self.tensor(codes["detail"]))
+            normals = self._keep("normals", (shape, cell, codes["detail"]), lambda: mesh.detailed(person, detail))
         colours = None
         if self.colour is not None:
-            tint = torch.as_tensor(controls.latents["colour"])
-            dye = self.colour(tint)
-            colours = self._keep("colours", (shape, torch.tensor(cell), tint), lambda: mesh.coloured(person, dye))
+            colour = self.colour(self.tensor(codes["colour"]))
+            colours = self._keep("colours", (shape, cell, codes["colour"]), lambda: mesh.coloured(person, colour))
         return _Made(person, mesh, shaped, normals, colours)
 
     def _pose(self, controls: Controls) -> tuple[Tensor, Tensor, Tensor]:
-        return torch.as_tensor(controls.pose), torch.as_tensor(controls.betas), torch.as_tensor(controls.transl)
+        return self.tensor(controls.pose), self.tensor(controls.betas), self.tensor(controls.transl)
 
     def _body(self) -> SmplBody:
-        return self._keep("body", (), lambda: SmplBody(self.body))
+        return self._keep("body", (), lambda: SmplBody(self.body, device=self.device))
 
-    def _keep(self, name: str, inputs: tuple[Tensor, ...], make: Callable[[], Any]) -> Any:
-        """What `make` gives, kept as long as its inputs stay the same: a pose alone costs no network."""
+    def _keep(self, name: str, inputs: tuple[np.ndarray | float, ...], make: Callable[[], Any]) -> Any:
+        """What `make` gives, kept as long as its inputs and the device stay the same: a pose alone costs no network."""
         kept = self._kept.get(name)
-        if kept is None or not all(map(torch.equal, kept[0], inputs)):
-            kept = self._kept[name] = tuple(one.clone() for one in inputs), make()
-        return kept[1]
+        if kept is None or kept[0] != self.device or not all(map(np.array_equal, kept[1], inputs)):
+            kept = self._kept[name] = self.device, tuple(map(np.copy, inputs)), make()
+        return kept[2]
 
-    def _colours(
-        self, vertices: Tensor, normals: Tensor, learnt: Tensor | None, eye: np.ndarray, linear: bool = True
-    ) -> np.ndarray:
-        """[V, 3], scene-linear or display sRGB."""
+    def _colours(self, vertices: Tensor, normals: Tensor, learnt: Tensor | None, eye: np.ndarray) -> Tensor:
+        """[V, 3], display sRGB."""
         if self.config.picture == "colour" and learnt is not None:
-            colours = learnt
-        elif self.config.picture == "normals":
-            colours = 0.5 * normals + 0.5
-        else:
-            towards = torch.nn.functional.normalize(torch.as_tensor(eye, dtype=torch.float32) - vertices, dim=1)
-            colours = _GREY * (normals * towards).sum(1, keepdim=True).clamp(min=0).expand(-1, 3)
-        values = colours.numpy()
-        return srgb_to_linear(values).astype(np.float32) if linear else np.ascontiguousarray(values)
+            return learnt
+        if self.config.picture == "normals":
+            return 0.5 * normals + 0.5
+        towards = torch.nn.functional.normalize(self.tensor(eye.astype(np.float32)) - vertices, dim=1)
+        return _GREY * (normals * towards).sum(1, keepdim=True).clamp(min=0).expand(-1, 3)
 
 
 def _cell(detail: int) -> float:

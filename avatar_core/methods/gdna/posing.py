@@ -38,13 +38,18 @@ class PersonMesh:
     @classmethod
     def of(cls, person: Person, box: Box, check: Callable[[], None] = lambda: None) -> PersonMesh:
         """box: in the space of x'. Raises AvatarError where there is no surface."""
-        vertices, faces = extract(lambda points: person.occupancy(points)[0], box, check, _POLISH)
-        neutral, weights, features = torch.as_tensor(vertices), [], []
+        device = person.shape.device
+
+        def logits(points: Tensor) -> Tensor:
+            return person.occupancy(points.to(device))[0].cpu()  # the grid and marching cubes are the CPU's
+
+        vertices, faces = extract(logits, box, check, _POLISH)
+        neutral, weights, features = torch.as_tensor(vertices, device=device), [], []
         for part in neutral.split(_CHUNK):
             check()
             weights.append(person.weights(part))
             features.append(person.occupancy(part)[1])
-        return cls(neutral, torch.as_tensor(faces).long(), torch.cat(weights), torch.cat(features))
+        return cls(neutral, torch.as_tensor(faces, device=device).long(), torch.cat(weights), torch.cat(features))
 
     def detailed(self, person: Person, detail: Tensor) -> Tensor:
         """Canonical normals [V, 3] of a detail code, not of unit length."""

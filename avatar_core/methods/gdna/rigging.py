@@ -35,30 +35,34 @@ def rig(
 ) -> RiggedMesh:
     """shaped: [V, 3] `mesh` with the person's betas. normals: [V, 3] learnt, canonical, not of unit length. colours:
     [V, 3] display sRGB."""
-    directions = []
-    for unit in _SPAN * torch.eye(BETAS):
+    directions, units = [], torch.eye(BETAS).to(shaped)
+    for unit in _SPAN * units:
         ends = [mesh.shaped(replace(person, betas=betas), _ITERATIONS) for betas in (unit, -unit)]
         directions.append((ends[0] - ends[1]) / (2 * _SPAN))
     shapedirs = torch.stack(directions, 2)
-    rest = body.canonical(torch.zeros(BETAS))
-    moves = torch.stack([body.canonical(unit).joints - rest.joints for unit in torch.eye(BETAS)], 2)
-    unit, lifted = torch.zeros(0, 3), torch.zeros(0, 3)
+    rest = body.canonical(torch.zeros_like(person.betas))
+    moves = torch.stack([body.canonical(unit).joints - rest.joints for unit in units], 2)
+    faces, learnt, lifted = _array(mesh.faces.int()), np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)
     if normals is not None:
         geometric = vertex_normals(shaped, mesh.faces)
-        unit = fuse(torch.nn.functional.normalize(normals, dim=1), geometric)
-        lifted = torch.as_tensor(relief(shaped.numpy(), mesh.faces.numpy(), geometric.numpy(), unit.numpy()))
+        learnt = _array(fuse(torch.nn.functional.normalize(normals, dim=1), geometric))
+        lifted = relief(_array(shaped), faces, _array(geometric), learnt)
     return RiggedMesh(
-        vertices=(shaped - shapedirs @ person.betas).numpy(),
-        faces=mesh.faces.int().numpy(),
-        weights=mesh.weights.numpy(),
-        shapedirs=shapedirs.numpy(),
-        joints=rest.joints.numpy(),
-        rest=rest.bones[:, :3, :3].numpy(),
-        joint_shapedirs=moves.numpy(),
-        normals=unit.numpy(),
-        relief=lifted.numpy(),
-        colours=np.zeros((0, 3), np.float32) if colours is None else colours.clamp(0, 1).numpy(),
+        vertices=_array(shaped - shapedirs @ person.betas),
+        faces=faces,
+        weights=_array(mesh.weights),
+        shapedirs=_array(shapedirs),
+        joints=_array(rest.joints),
+        rest=_array(rest.bones[:, :3, :3]),
+        joint_shapedirs=_array(moves),
+        normals=learnt,
+        relief=lifted,
+        colours=np.zeros((0, 3), np.float32) if colours is None else _array(colours.clamp(0, 1)),
     )
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.cpu().numpy()
 
 
 def relief(vertices: np.ndarray, faces: np.ndarray, along: np.ndarray, normals: np.ndarray) -> np.ndarray:

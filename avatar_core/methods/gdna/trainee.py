@@ -84,12 +84,14 @@ class Trainee(nn.Module):
         self._scans: dict[int, ScanOnPerson] = {}
 
     def prepare(self, capture: Capture, frames: Sequence[int]) -> None:
-        self.lessons = Lessons(capture, frames, SmplBody(self.body))
+        device = self.step.device
+        self.lessons = Lessons(capture, frames, SmplBody(self.body, device=device))
         people = len(self.lessons)
         self.shapes, self.details, self.colours = (nn.Parameter(torch.zeros(people, CODE)) for _ in range(3))
         self.critic = None
         if self.config.stage != "coarse":
             self._go_on(read_stage(Path(self.config.start), people))
+        self.to(device)  # what was made here; it begins with the same numbers on every device
 
     def _go_on(self, before: Stage) -> None:
         """Makes what the stage adds, and freezes all that is there already. Raises ConfigError."""
@@ -174,7 +176,7 @@ class Trainee(nn.Module):
             codes.fit(tables[name].detach())
             for known, one in zip(latents, codes.people):
                 known[name] = one.numpy()
-        return model, self.lessons.capture.showing(config.picture, latents)
+        return model.to(self.step.device), self.lessons.capture.showing(config.picture, latents)
 
     def _coarse(self, frame: int) -> dict[str, Tensor]:
         networks, code, step = self.networks, self.shapes[frame], int(self.step)
