@@ -28,6 +28,8 @@ def read_text(path: Path) -> str:
         if path.stat().st_size > _MAX_TEXT:
             raise LayoutError(f"{path} is larger than any file of this layout")
         return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise LayoutError(f"{path} is missing") from error
     except (OSError, UnicodeDecodeError) as error:
         raise LayoutError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
 

@@ -16,7 +16,6 @@ conventions ends here: those axes, and pixel centres at whole numbers (our K has
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,21 +27,16 @@ from PIL import Image
 
 from ..body.expressions import EXPRESSIONS
 from ..camera import Camera, CameraError
-from ..errors import AvatarError
 from .boxes import Box
+from .layout import LayoutError, read_json, read_text
 
 COEFFICIENTS = len(EXPRESSIONS)
 LANDMARKS = 478
 _MOST = 1023  # coefficients
-_MAX_BYTES = 1 << 30  # of transforms.json
 _MAX_FRAMES, _MAX_SIDE = 1_000_000, 8192
 _VALID_EVERY = 70
 _HEAD = (0, 0, 255)
 _RIGID = 1e-3
-
-
-class LayoutError(AvatarError):
-    """A folder that cannot be used; the sentence names the file and the frame."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,11 @@ class HeadFolder:
         """Reads everything but pixels, and sees that pictures and labels are there. Raises LayoutError."""
         folder = Path(folder)
         path = folder / "transforms.json"
-        data = _json(path)
+        if not path.exists():
+            raise LayoutError(f"{folder} is no tracked head: it has no transforms.json")
+        data = read_json(path)
+        if not isinstance(data, dict):
+            raise LayoutError(f"{path} must hold a JSON object")
         width, height = (_side(path, data, name) for name in ("w", "h"))
         fx, fy, cx, cy = (_number(path, data, name) for name in ("fx", "fy", "cx", "cy"))
         K = np.array([[fx, 0, cx + 0.5], [0, fy, cy + 0.5], [0, 0, 1]])
@@ -254,14 +252,7 @@ def _image(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 def _table(path: Path, rows: int, columns: int) -> np.ndarray:
     """[rows, columns] finite numbers of a text file. Raises LayoutError."""
-    try:
-        if path.stat().st_size > 1 << 20:
-            raise LayoutError(f"{path} is larger than any such file")
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError as error:
-        raise LayoutError(f"{path} is missing") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise LayoutError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+    lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
     if len(lines) != rows:
         raise LayoutError(f"{path} must have {rows} lines, has {len(lines)}")
     for number, words in enumerate(lines, 1):
@@ -271,19 +262,3 @@ def _table(path: Path, rows: int, columns: int) -> np.ndarray:
         return np.array(lines, np.float64)
     except ValueError as error:
         raise LayoutError(f"{path} has a line that is no number") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise LayoutError(f"{path} is larger than {_MAX_BYTES >> 20} MB")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise LayoutError(f"{path.parent} is no tracked head: it has no transforms.json") from error
-    except (ValueError, RecursionError) as error:
-        raise LayoutError(f"{path} is not JSON: {error}") from error
-    except OSError as error:
-        raise LayoutError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not isinstance(data, dict):
-        raise LayoutError(f"{path} must hold a JSON object")
-    return data

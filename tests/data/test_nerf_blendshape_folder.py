@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avatar_core.data.nerf_blendshape import COEFFICIENTS, HeadFolder, LayoutError
+from avatar_core.data.layout import LayoutError
+from avatar_core.data.nerf_blendshape import COEFFICIENTS, HeadFolder
 
 FIXTURE = Path(__file__).parent / "reference" / "nbs_fixture"
 

@@ -15,7 +15,8 @@ from .... import __version__
 from ....actor import Actor, describe
 from ....body.stand_in import stand_in
 from ....config import read_options
-from ....data.nerf_blendshape import COEFFICIENTS, HeadFolder, LayoutError, range_files, read_range
+from ....data.layout import LayoutError
+from ....data.nerf_blendshape import COEFFICIENTS, HeadFolder, range_files, read_range
 from ....errors import AvatarError
 from ..compact import PRINCIPAL, compacted
 from . import checkpoint
