@@ -96,7 +96,7 @@ def _run(function: Any, args: Any, kwargs: Any) -> Any:
 def _inner(x: Any) -> Any:
     if isinstance(x, Pretended):
         return x.inner
-    return torch.device("cpu") if isinstance(x, torch.device) else x
+    return torch.device("cpu") if isinstance(x, torch.device) and x.type == DEVICE.type else x
 
 
 def _tensor(data: Any, *, device: Any = None, **options: Any) -> torch.Tensor:
