@@ -118,8 +118,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     if arguments.pictures < 1:
         raise AvatarError(f"--pictures must be at least 1, got {arguments.pictures}")
-    lpips = None if arguments.lpips is None else LPIPS(arguments.lpips)
-    actor = Actor.load(arguments.actor, choose(arguments.device))
+    device = choose(arguments.device)
+    lpips = None if arguments.lpips is None else LPIPS(arguments.lpips).to(device)
+    actor = Actor.load(arguments.actor, device)
     if arguments.frames is None:
         capture = open_capture(arguments.capture)
     else:

@@ -45,7 +45,7 @@ class LPIPS(nn.Module):
 
     def forward(self, one: np.ndarray, two: np.ndarray) -> float:
         """Two [H, W, 3] pictures, display sRGB in [0, 1], of at least 32 pixels a side; 0 for equal ones."""
-        x = torch.as_tensor(np.stack([one, two])).permute(0, 3, 1, 2).float()
+        x = torch.as_tensor(np.stack([one, two]), device=self.shares[0].device).permute(0, 3, 1, 2).float()
         x = (2 * x - 1 - x.new_tensor(_SHIFT).view(3, 1, 1)) / x.new_tensor(_SCALE).view(3, 1, 1)
         total = 0.0
         for (number, *_), layer, share in zip(_CONVOLUTIONS, self.layers, self.shares):

@@ -185,7 +185,7 @@ class Trainer:
         if not self.checkpoint.exists():
             return
         try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)  # the counts of steps stay there
             same = json.loads(state["options"]) == self._identity()
         except Exception as error:  # torch raises many kinds for a damaged file
             raise AvatarError(f"{self.checkpoint} is damaged; delete it to start again") from error

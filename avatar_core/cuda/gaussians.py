@@ -189,7 +189,7 @@ def _reference(
         finite = torch.where(counts.any(0)[:, None], features, 0.0)
         parts.append((weight @ finite / over[:, None], total / over, mean, torch.where(seen, limb, -1)))
     if not parts:
-        parts = [(plane.new_zeros(0, channels), *(plane.new_zeros(0) for _ in range(2)), torch.zeros(0).long())]
+        parts = [(plane.new_zeros(0, channels), *(plane.new_zeros(0) for _ in range(2)), plane.new_zeros(0).long())]
     image, alpha, depth, limb = (torch.cat(part) for part in zip(*parts, strict=True))
     shape = height, width
     return GaussianImage(image.T.reshape(channels, *shape), alpha.view(shape), depth.view(shape), limb.view(shape))

@@ -72,5 +72,5 @@ def cast_rays_reference(
         bary = torch.stack([1 - u - v, u, v], -1)[row, face].masked_fill(missed[:, None], 0)
         parts.append((best, face.masked_fill(missed, -1), bary))
     if not parts:
-        return RayHits(origins.new_empty(0), torch.empty(0, dtype=torch.int64), origins.new_empty(0, 3))
+        return RayHits(origins.new_empty(0), origins.new_empty(0, dtype=torch.int64), origins.new_empty(0, 3))
     return RayHits(*(torch.cat(column) for column in zip(*parts)))

@@ -21,7 +21,7 @@ DEVICE = torch.device("pretend:0")
 _MOVING = ("_to_copy", "to.", "copy_", "_copy_from", "type_as", "new_")
 _PLAIN = ("_local_scalar_dense.default", "equal.default", "is_nonzero.default")
 _device_constructors()  # PyTorch's list of them is made now, with its own `torch.tensor`, for `with torch.device(...)`
-_make, _load = torch.tensor, torch.load
+_make = torch.tensor
 
 
 class Pretended(torch.Tensor):
@@ -51,7 +51,7 @@ class Pretended(torch.Tensor):
         return super().__getitem__(tuple(_make(x).to(DEVICE) if isinstance(x, list | tuple) else x for x in places))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.inner.detach().__reduce_ex__(protocol)  # files have no devices; `torch.load` says where to
+        return self.inner.detach().__reduce_ex__(protocol)  # files have no devices
 
     def tolist(self) -> Any:
         return self.inner.tolist()
@@ -105,13 +105,5 @@ def _tensor(data: Any, *, device: Any = None, **options: Any) -> torch.Tensor:
     return _make(data, device="cpu", **options).to(DEVICE)
 
 
-def _loaded(file: Any, map_location: Any = None, **options: Any) -> Any:
-    if map_location is None or torch.device(map_location).type != DEVICE.type:
-        return _load(file, map_location, **options)
-    loaded = _load(file, "cpu", **options)
-    return tree_map(lambda x: x.to(DEVICE) if isinstance(x, torch.Tensor) else x, loaded)
-
-
-torch.load = _loaded
 torch.tensor = _tensor  # the real one asks for the device's memory without telling the mode
 torch.inference_mode = lambda mode=True: torch.set_grad_enabled(not mode)
