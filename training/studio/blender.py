@@ -30,7 +30,7 @@ def run_script(script: str, job: dict[str, Any], blender: str | None, folder: Pa
         raise StudioError("the bpy module is not installed; pip install 'avatar-core[blender]' or give --blender")
     job_file = folder.resolve() / f"{Path(script).stem}.json"
     job_file.write_text(json.dumps(job), encoding="utf-8")
-    start = [blender, "-b", "--factory-startup", "--python"] if blender else [sys.executable]
+    start = [blender, "-b", "--factory-startup", "--python-exit-code", "1", "--python"] if blender else [sys.executable]
     command = [*start, str(Path(__file__).with_name(script)), "--", str(job_file)]
     try:
         child = subprocess.Popen(
