@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from safetensors.numpy import load_file, save
 from avatar_core.actor import Actor
 from avatar_core.actor_file import ActorFileError, read_header
 from avatar_core.errors import AvatarError
+from tests.command import avatar
 
 
 def rewrite(source: Path, target: Path, change) -> Path:
@@ -158,12 +157,7 @@ def test_files_that_do_not_fit_together_are_refused(tiny_actor: Path, tmp_path: 
 
 def test_the_command_says_one_sentence_and_exits_with_2(tmp_path: Path) -> None:
     path = tmp_path / "none.actor"
-    done = subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", "render", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = avatar("render", str(path))
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and str(path) in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +9,10 @@ import pytest
 
 from avatar_core.actor import Actor
 from avatar_core.camera import Camera
+from tests.command import avatar
 
 VERTEX = np.dtype([("place", "<f4", 3), ("colour", "u1", 3)])
 FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
-
-
-def avatar(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", *arguments], capture_output=True, text=True, timeout=200
-    )
 
 
 def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +13,7 @@ from PIL import Image
 from avatar_core.actor import Actor
 from avatar_core.camera import Camera
 from avatar_core.frame import to_png8
-
-
-def avatar(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", *arguments], capture_output=True, text=True, timeout=200
-    )
+from tests.command import avatar
 
 
 def test_a_shot_gives_the_same_picture_as_the_api(tiny_actor: Path, front_camera: Camera, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from argparse import ArgumentParser
 from dataclasses import replace
@@ -27,6 +26,7 @@ from avatar_core.frame import EMPTY_DEPTH
 from avatar_core.methods.gdna import checkpoint
 from avatar_core.methods.gdna.field import Networks
 from avatar_core.methods.gdna.rigging import relief
+from tests.command import avatar
 
 BODY = Path(__file__).parents[1] / "data" / "reference" / "smpl_synth.npz"
 PEOPLE = 3
@@ -66,12 +66,6 @@ def released(state: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFa
     torch.save({"epoch": 3, "state_dict": state, "callbacks": {module.Callback: {"best": None}}}, path)
     del sys.modules[name]
     return path
-
-
-def avatar(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", *arguments], capture_output=True, text=True, timeout=300
-    )
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import collections
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,15 +23,10 @@ from avatar_core.methods.nerf_blendshape.compact import PRINCIPAL, compacted
 from avatar_core.methods.nerf_blendshape.field import Field
 from avatar_core.methods.nerf_blendshape.paper import Config, checkpoint
 from avatar_core.methods.nerf_blendshape.paper.importer import read_ranges
+from tests.command import avatar
 
 FIXTURE = Path(__file__).parents[1] / "data" / "reference" / "nbs_fixture"
 JAW = EXPRESSIONS.index("jawOpen")
-
-
-def avatar(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", *arguments], capture_output=True, text=True, timeout=300
-    )
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from avatar_core.controls import Controls
 from avatar_core.data.neural_actor import NeuralActorFolder, smpl_controls
 from avatar_core.frame import EMPTY_DEPTH, linear_to_srgb
 from avatar_core.methods.neural_actor.paper.geometry import to_world
+from tests.command import avatar
 from tests.conformance.weights import neural_actor
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
@@ -49,12 +48,6 @@ def actor(released: Path) -> Actor:
     assert done.returncode == 0, done.stderr
     assert output.stat().st_size < 25e6
     return Actor.load(output)
-
-
-def avatar(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", *arguments], capture_output=True, text=True, timeout=300
-    )
 
 
 def controls_of(actor: Actor, data: NeuralActorFolder, number: int) -> Controls:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from avatar_core.camera import Camera
 from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
 from avatar_core.errors import AvatarError
 from avatar_core.frame import to_png8
+from tests.command import avatar
 from training.lpips import LPIPS
 
 _SHAPES = {
@@ -64,11 +63,8 @@ def test_evaluation_with_lpips_and_pictures(weights: Path, tiny_actor: Path, tmp
         path = capture.image_path(view, frame)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture if frame == 0 else picture[::-1].copy(), "RGBA").save(path)
-    command = [sys.executable, "-m", "avatar_core.cli", "evaluate", str(tiny_actor), str(capture.folder)]
     options = ["--quality", "draft", "--lpips", str(weights), "--json", str(tmp_path / "m.json")]
-    done = subprocess.run(
-        [*command, *options, "--save", str(tmp_path / "shown")], capture_output=True, text=True, timeout=200
-    )
+    done = avatar("evaluate", str(tiny_actor), str(capture.folder), *options, "--save", str(tmp_path / "shown"))
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "m.json").read_text())
     assert 0 < found["novel_pose"]["lpips"] < 9 and found["novel_pose"]["box_lpips"] > found["novel_pose"]["lpips"]

@@ -25,6 +25,7 @@ from avatar_core.cuda.raster import homogeneous_pixels, interpolate, rasterise
 from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
 from avatar_core.errors import AvatarError
 from avatar_core.frame import to_png8
+from tests.command import avatar
 from training.evaluate import evaluate, texture_set
 from training.metrics import mask_box, psnr, ssim
 from training.options import read_train_options
@@ -149,12 +150,7 @@ def test_a_run_goes_on_longer_and_not_with_other_options(capture: Capture, tmp_p
 )
 def test_wrong_options_are_named(capture: Capture, tmp_path: Path, changes: dict, words: str) -> None:
     path = config(capture, tmp_path, **changes)
-    done = subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", "train", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = avatar("train", str(path))
     assert done.returncode == 2, done.stderr
     assert words in done.stderr and done.stderr.startswith("error: ")
 
@@ -210,12 +206,7 @@ def _made(parent: Path, name: str) -> Path:
 @pytest.fixture(scope="module")
 def textured(capture: Capture) -> Capture:
     """The capture, with its texture maps."""
-    done = subprocess.run(
-        [sys.executable, "-m", "avatar_core.cli", "textures", str(capture.folder), "--size", "128"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = avatar("textures", str(capture.folder), "--size", "128")
     assert done.returncode == 0, done.stderr
     return capture
 
@@ -272,8 +263,7 @@ def test_maps_of_held_out_frames_are_compared(textured: Capture, tmp_path: Path)
     """A painter that has not learnt yet is as good as the mean; other methods have no maps."""
     folder = shutil.copytree(textured.folder, tmp_path / "copy")
     kept = textured.map_path("textures", 0).read_bytes()
-    command = [sys.executable, "-m", "avatar_core.cli", "textures", str(folder), "--size", "64", "--held-out"]
-    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    assert avatar("textures", str(folder), "--size", "64", "--held-out").returncode == 0
     capture = Capture.open(folder)
     assert capture.map_path("textures", 0).read_bytes() == kept and capture.map_path("confidence", 1).exists()
     changes = {"method": "neural_actor_paper", "config": {"texture_size": 64, "encoder": "compact"}}
