@@ -2,8 +2,8 @@
 """The box of the frame that avatars cover. numpy only.
 
 All that is done for avatars in a frame needs to be done there only: passes are handed to Blender in it, and the merge
-looks at nothing else. The compositor learns of it from the pass Box, whose lower left pixel holds x, y, width and
-height of the box in pixels from there; the rest of it is 0.
+looks at nothing else. The compositor learns of it from the pass Box, whose lowest row begins with x, y, width and
+height of the box, in pixels from the lower left; the rest of it is 0.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ class Box:
         return plane[self.top : self.bottom, self.left : self.right]
 
     def plane(self, part: Box, height: int) -> np.ndarray:
-        """The pass in a part of a frame of this height, [H, W, 4]."""
-        plane = np.zeros((part.height, part.width, 4), np.float32)
+        """The pass in a part of a frame of this height, [H, W]."""
+        plane = np.zeros((part.height, part.width), np.float32)
         if part.left == 0 and part.bottom == height:
-            plane[-1, 0] = self.left, height - self.bottom, self.width, self.height
+            numbers = (self.left, height - self.bottom, self.width, self.height)
+            plane[-1, :4] = numbers[: part.width]
         return plane
 
 

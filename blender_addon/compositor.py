@@ -9,6 +9,7 @@ what was there (scene.avatar.before), removal restores it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -124,6 +125,7 @@ def _link(scene: bpy.types.Scene, avatars: bpy.types.Scene) -> None:
     avatars.render.fps, avatars.render.fps_base = scene.render.fps, scene.render.fps_base
     for layer in avatars.view_layers:
         layer.use_pass_z = layer.use_pass_normal = layer.use_pass_cryptomatte_object = True
+        layer.pass_cryptomatte_depth = 2 * math.ceil(len(actor_objects(scene)) / 2)  # more cannot share a pixel
         layer.update_render_passes()
 
 

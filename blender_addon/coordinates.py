@@ -35,8 +35,8 @@ class Region:
     height: int
 
     def corner(self) -> Box:
-        """Its lower left pixel."""
-        return Box(0, self.height - 1, 1, self.height)
+        """The first pixels of its lowest row."""
+        return Box(0, self.height - 1, min(4, self.width), self.height)
 
 
 def render_region(render: bpy.types.RenderSettings, width: int, height: int) -> Region:

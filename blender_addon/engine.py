@@ -51,7 +51,7 @@ class AvatarRenderEngine(bpy.types.RenderEngine):
     def update_render_passes(
         self, scene: bpy.types.Scene | None = None, renderlayer: bpy.types.ViewLayer | None = None
     ) -> None:
-        for name, channels, letters, kind in (*_PASSES, (box.PASS, 4, "RGBA", "COLOR")):
+        for name, channels, letters, kind in (*_PASSES, (box.PASS, 1, "X", "VALUE")):
             self.register_pass(scene, renderlayer, name, channels, letters, kind)
         for name in [*mask_names(scene).values(), *([LIMB_PASS] if has_limbs(scene) else [])]:
             self.register_pass(scene, renderlayer, name, 1, "X", "VALUE")

@@ -36,7 +36,7 @@ class Picture:
 
     def box(self) -> Box:
         """What the actors cover, and a margin."""
-        return box_of((self.rgba[..., 3] != 0) | (self.depth < EMPTY_DEPTH))
+        return box_of(self.depth < EMPTY_DEPTH)
 
     def part(self, box: Box) -> Picture:
         masks, limb = tuple(map(box.of, self.masks)), self.limb

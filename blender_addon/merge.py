@@ -9,8 +9,10 @@ premultiplied, and with small letters for alpha,
 
     C + (1 - c) A + V (b A - a B) = F + (1 - a) C        where F = (1 - c + V b) A + a (C - V B)
 
-is what is seen: A over C where all is behind the avatar (V = 1, B = C), C over A where nothing is (V = 0). So F, with
-the avatar's alpha, only has to be laid over the scene. It is made in the box of the frame that avatars cover (box.py).
+is what is seen: A over C where all is behind the avatar (V = 1, B = C), C over A where nothing is (V = 0). Where N
+hides what is behind it, c = 1 - V + V b, so that 1 - c + V b = V; elsewhere V is 0 or 1: this share of A is
+max(V, 1 - c). F, with the avatar's alpha, is all that has to be laid over the scene; it is made in the box of the frame
+that avatars cover (box.py).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from .wires import Wires
 
 GROUP = "Avatar Depth Merge"
 MARK = "neural_avatars"  # custom property of the nodes and groups that are ours
-_VERSION = 3  # of the group: another one is not used
+_VERSION = 4  # of the group: another one is not used
 _NOTHING = 1e12  # metres: more than the depth of nothing in any picture
 _REACH = 2  # pixels around an edge that its mixture may reach: pixel filters are that wide
 _CONTINUED = 8  # pixels from which the background under an edge is taken
@@ -37,7 +39,7 @@ _INPUTS = {
     "Scene Mist": "Float",
     "Avatars": "Color",
     "Avatars Depth": "Float",
-    f"Avatars {PASS}": "Color",
+    f"Avatars {PASS}": "Float",
     "Background From": "Float",
 }
 _OUTPUTS = {"Image": "Color", "Depth": "Float", "Mask": "Float"}
@@ -56,11 +58,10 @@ def merge_group() -> Any:
     inputs, outputs = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
     wires = Wires(group)
     given = {socket.name: socket for socket in inputs.outputs if socket.name}
-    whole = {**given, "Scene Depth": _pushed(wires, given["Scene Depth"], given["Background From"])}
-    seen, visible = _in_box(wires, whole) if compat.CROPS else _seen(wires, whole)
+    seen, visible = _in_box(wires, given) if compat.CROPS else _seen(wires, given)
     shown = {
         "Image": wires.over(given["Scene"], seen),
-        "Depth": wires.math("MINIMUM", given["Avatars Depth"], whole["Scene Depth"]),
+        "Depth": wires.math("MINIMUM", given["Avatars Depth"], _pushed(wires, given)),
         "Mask": visible,
     }
     for name, socket in shown.items():
@@ -73,35 +74,35 @@ def is_current(group: Any) -> bool:
     return group is not None and group.get(MARK) == _VERSION
 
 
-def _pushed(wires: Wires, depth: Any, background_from: Any) -> Any:
-    """The depth, that of nothing where the scene is background."""
-    return wires.math(
-        "ADD", depth, wires.math("MULTIPLY", wires.math("GREATER_THAN", depth, background_from), _NOTHING)
-    )
+def _pushed(wires: Wires, given: dict[str, Any]) -> Any:
+    """The depth of the scene, that of nothing where it is background."""
+    background = wires.math("GREATER_THAN", given["Scene Depth"], given["Background From"])
+    return wires.math("ADD", given["Scene Depth"], wires.math("MULTIPLY", background, _NOTHING))
 
 
 def _in_box(wires: Wires, given: dict[str, Any]) -> tuple[Any, Any]:
     """`_seen`, from parts of the pictures."""
-    x, y, *sides = wires.corner(given[f"Avatars {PASS}"])
+    x, y, *sides = wires.corner(given[f"Avatars {PASS}"], 4)
     frame = wires.size(given["Scene"])
-    width, height = (  # where there is no such pass they are 0 and 1: all of the frame
-        wires.math("ADD", side, wires.math("MULTIPLY", wires.math("LESS_THAN", side, 2), whole))
+    width, height = (  # 0 where there is no such pass: all of the frame
+        wires.math("ADD", side, wires.math("MULTIPLY", wires.math("LESS_THAN", side, 1), whole))
         for side, whole in zip(sides, frame)
     )
     names = ("Scene", "Scene Depth", "Scene Mist", "Avatars", "Avatars Depth")
-    seen, visible = _seen(wires, {name: wires.cut(given[name], (x, y, width, height)) for name in names})
+    parts = {name: wires.cut(given[name], (x, y, width, height)) for name in names}
+    seen, visible = _seen(wires, {**given, **parts})
     away = [  # from the middle of the frame, where a part comes out
         wires.math("ADD", start, wires.math("MULTIPLY", wires.math("SUBTRACT", side, whole), 0.5))
         for start, side, whole in zip((x, y), (width, height), frame)
     ]
-    before = wires.math("LESS_THAN", given["Avatars Depth"], given["Scene Depth"])
+    before = wires.math("LESS_THAN", given["Avatars Depth"], _pushed(wires, given))
     change = wires.math("SUBTRACT", visible, wires.cut(before, (x, y, width, height)))
     return wires.moved(seen, *away), wires.math("ADD", before, wires.moved(change, *away))
 
 
 def _seen(wires: Wires, given: dict[str, Any]) -> tuple[Any, Any]:
     """F and V."""
-    scene, depth, avatars, closest = (given[name] for name in ("Scene", "Scene Depth", "Avatars", "Avatars Depth"))
+    scene, depth, avatars, closest = given["Scene"], _pushed(wires, given), given["Avatars"], given["Avatars Depth"]
     before, nearest = wires.math("LESS_THAN", closest, depth), wires.grown(depth, -_REACH)
     edge = wires.math(
         "MULTIPLY",
@@ -118,10 +119,7 @@ def _seen(wires: Wires, given: dict[str, Any]) -> tuple[Any, Any]:
     clear = wires.math("LESS_THAN", around, nearest)
     weighed = wires.times_alpha(wires.with_alpha(scene, wires.math("MAXIMUM", clear, _UNKNOWN)))
     behind = wires.mixed(clear, wires.by_alpha(wires.blurred(weighed, _CONTINUED)), scene)
-    alpha = wires.alpha(scene)
-    least = wires.grown(alpha, -_REACH)  # of an object and what is behind it, the latter has the smaller one
-    alpha_behind = wires.math("ADD", least, wires.math("MULTIPLY", clear, wires.math("SUBTRACT", alpha, least)))
 
-    hidden = wires.math("SUBTRACT", alpha, wires.math("MULTIPLY", visible, alpha_behind))
+    share = wires.math("MAXIMUM", visible, wires.math("SUBTRACT", 1, wires.alpha(scene)))
     others = wires.with_alpha(wires.subtracted(visible, scene, behind), wires.alpha(avatars))
-    return wires.added(wires.math("SUBTRACT", 1, hidden), wires.times_alpha(others), avatars), visible
+    return wires.added(share, wires.times_alpha(others), avatars), visible

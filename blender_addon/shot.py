@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import session
+from .box import box_of
 from .client import Poll, Progress
 from .coordinates import normals_to_blender, scaled_camera
 from .layers import EMPTY_DEPTH, Layer, Picture, combine
@@ -48,7 +49,11 @@ def render(
                 progress((done + share) / len(jobs))
 
         planes = session.current.render(job.path, job.controls, job.camera, job.quality, stop, advance)
-        depth = np.where(planes.depth < EMPTY_DEPTH, planes.depth * np.float32(job.scale), planes.depth)
-        layers.append(Layer(planes.rgba, depth, normals_to_blender(planes.normal), job.ahead, planes.limb))
+        somebody = planes.depth < EMPTY_DEPTH
+        taken = box_of(somebody)
+        depth, normal = planes.depth.copy(), np.zeros(planes.normal.shape, np.float32)
+        taken.of(depth)[taken.of(somebody)] *= np.float32(job.scale)
+        taken.of(normal)[:] = normals_to_blender(taken.of(planes.normal))
+        layers.append(Layer(planes.rgba, depth, normal, job.ahead, planes.limb))
         masks.append(planes.mask)
     return combine(layers, masks, width, height)

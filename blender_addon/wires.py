@@ -48,7 +48,8 @@ class Wires:
         return self._placed(node, node.outputs[0], {compat.named(node.inputs, "Image"): image})
 
     def alpha(self, image: Any) -> Any:
-        return self._separated(image)[3]
+        node = self._group.nodes.new("CompositorNodeSeparateColor")
+        return self._placed(node, node.outputs[3], {node.inputs[0]: image})
 
     def with_alpha(self, image: Any, alpha: Any) -> Any:
         """The same colours, as they are, with another alpha."""
@@ -72,10 +73,9 @@ class Wires:
         self._placed(parts, parts.outputs[0], {parts.inputs[0]: dimensions})
         return parts.outputs[0], parts.outputs[1]
 
-    def corner(self, image: Any) -> tuple[Any, Any, Any, Any]:
-        """The four numbers of the lower left pixel. Since 4.5."""
-        red, green, blue, alpha = (self._mean(part) for part in self._separated(self.cut(image, (0, 0, 1, 1))))
-        return red, green, blue, alpha
+    def corner(self, values: Any, count: int) -> list[Any]:
+        """The numbers of the first pixels of the lowest row. Since 4.5."""
+        return [self._mean(self.cut(values, (x, 0, 1, 1))) for x in range(count)]
 
     def cut(self, image: Any, part: tuple[Any, Any, Any, Any]) -> Any:
         """A part of a picture: x, y, width and height, from the lower left. Its middle is where the whole's is. Since
@@ -104,11 +104,6 @@ class Wires:
     def _premultiplied(self, image: Any, back: bool) -> Any:
         node = compat.premultiply_node(self._group, back)
         return self._placed(node, node.outputs[0], {compat.named(node.inputs, "Image"): image})
-
-    def _separated(self, image: Any) -> list[Any]:
-        node = self._group.nodes.new("CompositorNodeSeparateColor")
-        self._placed(node, node.outputs[0], {node.inputs[0]: image})
-        return list(node.outputs)
 
     def _mean(self, value: Any) -> Any:
         node = self._group.nodes.new("CompositorNodeLevels")

@@ -158,8 +158,9 @@ class Worker:
             if (w, h) == (width, height):
                 planes[name] = part
                 continue
-            fill = EMPTY_DEPTH if name == "depth" else 0
-            planes[name] = np.full((height, width, *part.shape[2:]), fill, part.dtype)
+            planes[name] = np.zeros((height, width, *part.shape[2:]), part.dtype)
+            if name == "depth":
+                planes[name].fill(EMPTY_DEPTH)
             planes[name][y : y + h, x : x + w] = part
         return planes
 
