@@ -134,6 +134,7 @@ class ControlSchema:
         return np.where(_known(points)[:, None], points, np.float32(np.nan)) if points.size else points
 
     def to_dict(self) -> dict[str, Any]:
+        """JSON-able, for an actor file; what the actor does not have of the rarer kinds is left out."""
         data: dict[str, Any] = {
             "joints": list(self.joints),
             "betas": self.betas,

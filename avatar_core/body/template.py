@@ -78,6 +78,7 @@ def fold_weights(weights55: np.ndarray) -> np.ndarray:
 
 
 def fold_regressor(regressor55: np.ndarray) -> np.ndarray:
+    """Rows of SMPL's 24 joints [24, V], of those of 55 joints [55, V]: hands are the means of their knuckles."""
     hands = [regressor55[[k + side for k in _KNUCKLES]].mean(0, keepdims=True) for side in (0, 15)]
     return np.concatenate([regressor55[:22], *hands])
 

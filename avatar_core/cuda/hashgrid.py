@@ -73,6 +73,7 @@ class HashGridSpec:
 
     @cached_property
     def native_levels(self) -> ctypes.Array[_Level]:
+        """What the kernels read of each level."""
         return (_Level * self.levels)(
             *(
                 _Level(self.offsets[i], self.sizes[i], self.resolutions[i], self.scales[i], int(self.dense(i)))

@@ -113,6 +113,7 @@ def _network(module: Any, device: torch.device, inputs: int, outputs: int, width
 
 
 def network_config(width: int, layers: int) -> dict[str, str | int]:
+    """What tiny-cuda-nn is asked for: fused where it has the width, else by CUTLASS."""
     return {
         "otype": "FullyFusedMLP" if width in _FUSED_WIDTHS else "CutlassMLP",
         "activation": "ReLU",

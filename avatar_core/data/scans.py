@@ -85,6 +85,7 @@ class ScanCapture(Capture):
         return super().image(camera, frame)
 
     def image(self, camera: int, frame: int) -> np.ndarray:
+        """[H, W, 4] uint8 of what `picture` names: normals, the clay they shade, or colours. Raises CaptureError."""
         if self.picture == "colour":
             return read_picture(self._colours(camera, frame), self.cameras[camera].camera)
         found = self.normals(camera, frame)

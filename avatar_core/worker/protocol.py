@@ -56,6 +56,8 @@ class Plane:
 
 @dataclass(frozen=True)
 class Message:
+    """planes: as the header names them. payload: their bytes, one after the other."""
+
     header: dict[str, Any]
     planes: tuple[Plane, ...]
     payload: memoryview

@@ -254,4 +254,5 @@ def _blocks(image: Tensor) -> Tensor:
 
 
 def display(linear: Tensor) -> np.ndarray:
+    """uint8 display sRGB of linear values of any shape, clipped to [0, 1]."""
     return np.round(np.clip(linear_to_srgb(linear.numpy()), 0, 1) * 255).astype(np.uint8)

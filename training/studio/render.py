@@ -51,6 +51,7 @@ def main(job: dict[str, Any]) -> None:
 
 
 def render_picture(scene: bpy.types.Scene, path: Path) -> None:
+    """A PNG, whole or not at all. Raises StudioFailure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part.png")
     scene.render.filepath = str(temporary)

@@ -32,6 +32,7 @@ class Template:
 
 
 def read_template_parts() -> Template:
+    """Of the free body that comes with the package."""
     folder = Path(str(resources.files("blend_templates")))
     data = read_npz(folder / "body.npz")
     body, uv = load_body(), data["uv"].astype(np.float64) / 65535

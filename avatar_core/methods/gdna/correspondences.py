@@ -52,6 +52,7 @@ class ScanOnPerson:
     @classmethod
     @torch.no_grad()
     def of(cls, networks: Networks, code: Tensor, lessons: Lessons, frame: int) -> ScanOnPerson:
+        """code: of shape, [64]. A frame has the same points whenever it is asked."""
         body = lessons.registered(frame)
         samples = lessons.capture.samples(frame)
         same = torch.Generator().manual_seed(frame)  # also where a run is interrupted

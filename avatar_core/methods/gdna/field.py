@@ -87,9 +87,11 @@ class Person:
     volume: Tensor
 
     def weights(self, points: Tensor) -> Tensor:
+        """[N, 24] of canonical points x [N, 3]."""
         return self.networks.deformer.weights(points, self.shape)
 
     def neutral(self, points: Tensor) -> Tensor:
+        """x' [N, 3] of canonical points x [N, 3]."""
         return self.networks.deformer.neutral(points, self.betas)
 
     def occupancy(self, neutral: Tensor) -> tuple[Tensor, Tensor]:

@@ -71,6 +71,7 @@ class Unknowns(nn.Module):
         return model.networks.sparse_person(model.shape(self.shape), self.betas)
 
     def detail_code(self) -> Tensor | None:
+        """[64], None where the person has no fine stage."""
         model = self.model[0]
         return None if model.detail is None else model.detail(self.detail)
 

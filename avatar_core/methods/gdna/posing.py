@@ -108,5 +108,6 @@ def volume(weights: Tensor, bones: Tensor, vertices: Tensor, margin: float = 0.1
 
 
 def bounds(vertices: Tensor, margin: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Lowest and highest corner of vertices [V, 3] with a margin around them, metres."""
     low, high = (vertices.amin(0) - margin).tolist(), (vertices.amax(0) + margin).tolist()
     return (low[0], low[1], low[2]), (high[0], high[1], high[2])

@@ -55,5 +55,6 @@ class Driver(nn.Module):
 
     @torch.no_grad()
     def set_range(self, lowest: Tensor, highest: Tensor) -> None:
+        """Of each coefficient [K] over the training frames; others are clamped to it."""
         self.lowest.copy_(lowest)
         self.highest.copy_(highest)

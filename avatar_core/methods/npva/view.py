@@ -29,6 +29,7 @@ class View:
 
     @property
     def origin(self) -> Tensor:
+        """[3] mm, where the camera is."""
         return -self.rotation.T @ self.translation
 
     def directions(self, pixels: Tensor) -> Tensor:

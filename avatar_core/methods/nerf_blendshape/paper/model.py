@@ -64,6 +64,7 @@ class Model(HeadModel):
         return self._occupied
 
     def set_grid(self, grid: Tensor) -> None:
+        """grid: [H, H, H] densities, which half precision must hold."""
         self.grid.copy_(grid.clamp(max=_LARGEST))
         self._occupied = None
 

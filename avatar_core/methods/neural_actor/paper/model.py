@@ -131,6 +131,7 @@ class Model(nn.Module):
         return [*groups, {"params": painter, "lr": 5e-3}] if painter else groups
 
     def texture_image(self, controls: Controls) -> np.ndarray:
+        """The texture map of a pose [S, S, 3] float32, display sRGB in [0, 1]."""
         with torch.inference_mode(), one_thread():
             return self.paint(self._picture(controls), controls).clamp(0, 1).numpy(force=True)
 
