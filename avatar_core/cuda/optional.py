@@ -77,15 +77,6 @@ def raster_buffer(raster: Raster, near: Tensor | float) -> Tensor:
     return torch.cat([raster.bary[..., :2], height[..., None], (raster.face + 1)[..., None]], -1).detach().float()
 
 
-def from_raster_buffer(buffer: Tensor, positions: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The inverse: face, bary, depth as in `Raster`. buffer: [H, W, 4]. positions, faces: those that were drawn."""
-    face = buffer[..., 3].long() - 1
-    empty = (face < 0)[..., None]
-    bary = torch.cat([buffer[..., :2], 1 - buffer[..., :1] - buffer[..., 1:2]], -1).masked_fill(empty, 0)
-    depth = (positions[faces[face.clamp(min=0)], 2] * bary).sum(-1)
-    return face, bary, depth.masked_fill(empty[..., 0], torch.inf)
-
-
 def _near(positions: Tensor) -> Tensor:
     """Half the least depth in front of the camera: nothing that is drawn lies before it."""
     depth = positions[:, 2].detach()
