@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool3d, pad
 
-START = 1e-3  # density before the first update; the threshold is then 0
+START = 1e-3  # density before the first update
 _DECAY = 0.9
 _THRESHOLD = 10.0  # density above which a vertex is occupied, where the mean is not lower
 _CELLS = 128  # a literal of the released code, for every resolution
@@ -48,5 +48,7 @@ def update(density: Tensor, expressions: int, query: Callable[[int], Tensor]) ->
 
 
 def occupied(density: Tensor) -> Tensor:
-    """[H, H, H] bool."""
-    return density > min(_THRESHOLD, float(density.mean()))
+    """[H, H, H] bool. All of a grid that is alike everywhere, as before the first update: whether a vertex is above the
+    mean is then a matter of rounding, which each device does in its own way."""
+    low, high = torch.aminmax(density)
+    return density > (0.0 if bool(low == high) else min(_THRESHOLD, float(density.mean())))
