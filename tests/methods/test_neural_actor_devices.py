@@ -1,4 +1,4 @@
-"""Neural Actor keeps to the device it was moved to. Without a GPU: on a pretended one, which has no kernels."""
+"""Neural Actor keeps to the device it was moved to. Without a GPU: on one without kernels, and on an emulated one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import torch.utils.backend_registration as registration
 @pytest.mark.skipif(
     not hasattr(registration, "_setup_privateuseone_for_python_backend"), reason="needs a newer PyTorch"
 )
-@pytest.mark.parametrize("kind", ["fast", "published", "shell"])
-def test_it_renders_and_trains_where_it_is(kind: str) -> None:
+@pytest.mark.parametrize("words", [("fast",), ("fast", "kernels"), ("published", "kernels"), ("shell",)])
+def test_it_renders_and_trains_where_it_is(words: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.pretend.neural_actor", kind],
+        [sys.executable, "-m", "tests.pretend.neural_actor", *words],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -1,4 +1,5 @@
-"""Renders and trains both configurations of Neural Actor on a device that is none; run as a script."""
+"""Renders and trains both configurations of Neural Actor on a device that is none, or with the word `kernels` on an
+emulated GPU; run as a script."""
 
 from __future__ import annotations
 
@@ -39,7 +40,10 @@ class Grey(TextureMaps):
         return torch.ones(self.size, self.size, device=self.device)
 
 
-def main(kind: str) -> None:
+def main(kind: str, *words: str) -> None:
+    if words:
+        from . import gpu  # noqa: F401 - before any gradient: PyTorch makes the queues of devices once
+
     model = made(kind).eval()
     camera = Camera.look_at(np.array([0, 0, 3.0]), np.array([0, -0.1, 0]), 0.8, 10, 10)
     pose = model.schema.neutral()
@@ -75,4 +79,4 @@ def batch_of(pose: Controls, camera: Camera) -> RayBatch:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -32,7 +32,10 @@ SIZE, STEPS = 48, 2
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("views")
+    return head_views(tmp_path_factory.mktemp("views"))
+
+
+def head_views(folder: Path) -> Path:
     size = ("--views", "3", "--frames", "3", "--resolution", str(SIZE))
     assert main(["capture", "--head", *size, "--output", str(folder)]) == 0
     assert main(["prepare-head", str(folder)]) == 0

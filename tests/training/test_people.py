@@ -38,8 +38,12 @@ SMALL = {"size": 32, "latent": 32, "base": 8, "features": 4, "encoder_base": 8, 
 
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory: pytest.TempPathFactory) -> PeopleCapture:
+    return sticks(tmp_path_factory.mktemp("people"))
+
+
+def sticks(folder: Path) -> PeopleCapture:
     """Three people, the last one held out; four cameras and six frames, one of each held out."""
-    folder, recordings = tmp_path_factory.mktemp("people"), []
+    recordings = []
     turns = np.linspace(0, 2 * np.pi, CAMERAS, endpoint=False)
     eyes = [np.array([3 * np.sin(turn), 0.2, 3 * np.cos(turn)]) for turn in turns]
     cameras = tuple(
