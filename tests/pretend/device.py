@@ -13,7 +13,7 @@ import torch
 from torch.utils._device import _device_constructors
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 _setup_privateuseone_for_python_backend("pretend")
@@ -75,14 +75,16 @@ class Pretend(TorchDispatchMode):
 
 
 def _run(function: Any, args: Any, kwargs: Any) -> Any:
-    name, flat = function.__name__, tree_flatten((args, kwargs))[0]
+    name, given = function.__name__, (*args, *kwargs.values())
+    flat = [x for one in given for x in (one if isinstance(one, list | tuple) else (one,))]
     here = [x for x in flat if isinstance(x, Pretended)]
     there = [x for x in flat if isinstance(x, torch.Tensor) and not isinstance(x, Pretended) and x.dim() > 0]
-    indexed = name.startswith(("index.Tensor", "index_put")) and isinstance(args[0], Pretended)  # by CPU indices: fine
-    if here and there and not indexed and not name.startswith(_MOVING):
+    if name.startswith(("index.Tensor", "index_put")) and isinstance(args[0], Pretended):  # by CPU indices: fine
+        there = [x for x in args[2:3] if x.dim() > 0 and not isinstance(x, Pretended)]
+    if here and there and not name.startswith(_MOVING):
         raise RuntimeError(f"{function}: tensors on two devices")
     devices = [x for x in flat if isinstance(x, torch.device)]
-    result = function(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+    result = function(*(_each(_inner, x) for x in args), **{key: _each(_inner, x) for key, x in kwargs.items()})
     if torch.Tag.inplace_view in function.tags and isinstance(args[0], Pretended):  # squeeze_: of the outer tensor too
         with no_dispatch():
             function(*args, **kwargs)
@@ -90,7 +92,12 @@ def _run(function: Any, args: Any, kwargs: Any) -> Any:
         return args[0]
     if name in _PLAIN or not (devices[0].type == DEVICE.type if devices else here):
         return result
-    return tree_map(lambda x: Pretended(x) if isinstance(x, torch.Tensor) else x, result)
+    return _each(lambda x: Pretended(x) if isinstance(x, torch.Tensor) else x, result)
+
+
+def _each(function: Any, x: Any) -> Any:
+    """Arguments and results of operators are lists at most of plain things, which `tree_map` is slow for."""
+    return type(x)(map(function, x)) if isinstance(x, list | tuple) else function(x)
 
 
 def _inner(x: Any) -> Any:
