@@ -1,9 +1,11 @@
 """What Blender adds to a frame: `python benchmarks/blender_overhead.py [--repeat 5] [--quality preview]`.
 
-The demo's first frame at 1920 x 1080 in the bpy module of this Python. Turn by turn: the set alone (what Blender
-would render anyway), the set with the avatar composited into it, and `Actor.render` called directly with the very
-controls and camera. Added by Blender, worker, transport and compositing: composited - set - core. The bar is 10 % of
-the core's time.
+The demo's first frame at 1920 x 1080 in the bpy module of this Python, from a render's start to its end. Turn by turn:
+the set alone (what Blender would render anyway, without compositing), the set with the avatar composited into it, and
+`Actor.render` called directly with the very controls and camera. Added is composited - set - core: whatever is neither
+the set nor the avatar. Of it, waited - core is the worker's (`waited`: from the extension's request to the planes that
+it gets), the rest is Blender's: depth and mist of the set, the avatars' scene and passes, the compositor. The bar is 10 %
+of the core's time. The set takes longer than all that is added, so measure on a machine that does nothing else.
 Writes benchmarks/results/blender_overhead.json.
 """
 
@@ -64,17 +66,23 @@ def build(folder: Path, quality: str) -> list[dict[str, Any]]:
     real = session.Session.render
 
     def record(self: Any, path: Any, controls: Any, camera: Any, *rest: Any) -> Any:
-        asked.append({"controls": controls, "camera": camera})
-        return real(self, path, controls, camera, *rest)
+        planes, waited = timed(lambda: real(self, path, controls, camera, *rest))
+        asked.append({"controls": controls, "camera": camera, "waited": waited})
+        return planes
 
     session.Session.render = record
     return asked
 
 
-def seconds(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What `work` returns, and the seconds it took."""
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    made = work()
+    return made, time.perf_counter() - start
+
+
+def seconds(work: Callable[[], object]) -> float:
+    return timed(work)[1]
 
 
 def render() -> None:
@@ -92,7 +100,7 @@ def main() -> None:
         render()  # starts the worker, loads the actor, learns what it is asked
         actor = Actor.load(ACTOR)
         schema_controls, camera = Controls.from_dict(asked[0]["controls"]), Camera.from_dict(asked[0]["camera"])
-        times: dict[str, list[float]] = {"set": [], "composited": [], "core": []}
+        times: dict[str, list[float]] = {"set": [], "composited": [], "core": [], "waited": []}
         for turn in range(options.repeat + 1):
             bpy.ops.avatar.remove_compositing()
             alone = seconds(render)
@@ -100,9 +108,9 @@ def main() -> None:
             both = seconds(render)
             core = seconds(lambda: actor.render(schema_controls, camera, options.quality))
             if turn:  # the first one warms up
-                for name, value in zip(times, (alone, both, core)):
+                for name, value in zip(times, (alone, both, core, asked[-1]["waited"])):
                     times[name].append(value)
-    added = [both - alone - core for alone, both, core in zip(*times.values())]
+    added = [both - alone - core for alone, both, core, _ in zip(*times.values())]
     share = statistics.median(added) / statistics.median(times["core"])
     medians = {name: round(statistics.median(values), 3) for name, values in times.items()}
     result = {

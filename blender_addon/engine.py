@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The render engine AVATAR: all avatars of a scene as passes Combined, Depth, Normal, Mask <actor> and Cryptomatte.
+"""The render engine AVATAR: all avatars of a scene as passes Combined, Depth, Normal, Box, Mask <actor>, Cryptomatte.
 
 It is made for a second scene beside the set's (see compositor.py): size, border and camera are the owner's. A
 frame that cannot be rendered is an error of the render, so that `blender -b file -a` stops with exit code 1.
