@@ -4,8 +4,8 @@ The demo's first frame at 1920 x 1080 in the bpy module of this Python, from a r
 the set alone (what Blender would render anyway, without compositing), the set with the avatar composited into it, and
 `Actor.render` called directly with the very controls and camera. Added is composited - set - core: whatever is neither
 the set nor the avatar. Of it, waited - core is the worker's (`waited`: from the extension's request to the planes that
-it gets), the rest is Blender's: depth and mist of the set, the avatars' scene and passes, the compositor. The bar is 10 %
-of the core's time. The set takes longer than all that is added, so measure on a machine that does nothing else.
+it gets), the rest is Blender's: depth and mist of the set, the avatars' scene and passes, the compositor. The bar is
+10 % of the core's time. The set takes longer than all that is added, so measure on a machine that does nothing else.
 Writes benchmarks/results/blender_overhead.json.
 """
 
