@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from .actor_files import sha256
+from .actor_files import MAX_ACTOR, sha256
 from .client import Poll, Worker, WorkerError
 
 _PART = 1 << 19  # bytes at a time: the worker's signs of life wait behind it on a slow line
@@ -15,7 +15,14 @@ _PART = 1 << 19  # bytes at a time: the worker's signs of life wait behind it on
 def send(worker: Worker, path: Path, poll: Poll | None = None) -> str:
     """The path that the worker gives to the actor in our file. Raises WorkerError."""
     try:
-        digest, size, received, data = sha256(path), path.stat().st_size, 0, b""  # first asked: is it there?
+        size = path.stat().st_size
+        if size > MAX_ACTOR:
+            raise WorkerError(
+                "bad_input",
+                f"{path.name} has {size >> 20} MiB, more than are sent to another machine: copy it there, and say what"
+                " its folder is called in this add-on's preferences, Folders.",
+            )
+        digest, received, data = sha256(path), 0, b""  # first asked: is it there?
         message = {"type": "receive", "sha256": digest, "size": size}
         with path.open("rb") as stream:
             for _ in range(4 + 2 * size // _PART):  # twice all parts: a worker may die and begin anew
@@ -25,7 +32,7 @@ def send(worker: Worker, path: Path, poll: Poll | None = None) -> str:
                     return str(header["path"])
                 received = header.get("received")
                 if type(received) is not int or not 0 <= received <= size:
-                    raise WorkerError("protocol", f"The avatar worker says that it has {received} of {size} bytes.")
+                    raise WorkerError("protocol", f"The avatar renderer says that it has {received} of {size} bytes.")
                 stream.seek(received)
                 data = stream.read(_PART)
     except OSError as error:
