@@ -15,6 +15,7 @@ from avatar_core.data.capture import read_picture, write_atomically
 from avatar_core.data.obj import ScanError, read_obj
 from avatar_core.data.scans import Samples, views
 from avatar_core.data.smpl_parameters import SmplParameters, read_smpl_parameters
+from avatar_core.device import choose
 from avatar_core.errors import AvatarError
 from avatar_core.methods.gdna import Model
 from avatar_core.methods.gdna.fitting import Fitted, fit_normals, fit_scan
@@ -32,13 +33,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--parameters", type=Path, metavar="FILE.pkl", help="SMPL parameters to begin with (default: rest pose)"
     )
     parser.add_argument("--steps", type=int, default=120, help="default 120")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, … (default cpu)")
     parser.add_argument("--output", type=Path, required=True, metavar="SHOT.json", help="for 'avatar render --shot'")
 
 
 def run(arguments: Namespace) -> int:
     if not 1 <= arguments.steps <= 100_000:
         raise AvatarError("--steps must be 1 to 100000")
-    actor = Actor.load(arguments.actor)
+    actor = Actor.load(arguments.actor, choose(arguments.device))
     model = actor._model
     if not isinstance(model, Model):
         raise AvatarError(f"{arguments.actor} is an actor of another method; only people of gDNA can be fitted")
