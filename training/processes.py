@@ -19,8 +19,10 @@ class Processes:
 
     @classmethod
     def join(cls) -> Processes:
-        """Those that torchrun has started, or this one alone."""
+        """Those that torchrun has started, or this one alone. The device 'cuda' becomes another GPU for each."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
+        if count > 1 and torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         if count > 1 and not distributed.is_initialized():
             distributed.init_process_group("gloo")
         return cls(int(os.environ.get("RANK", "0")) if count > 1 else 0, count)
