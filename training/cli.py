@@ -31,7 +31,6 @@ def run(arguments: Namespace) -> int:
     if trainer.step:
         print(f"going on at step {trainer.step} of {options.steps}")
     path = trainer.run()
-    if not path.exists():  # another process writes it
-        return 0
-    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    if trainer.writes:
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -39,6 +39,7 @@ class Trainer:
     """A run in a folder. Made again with the same options, it goes on where its last checkpoint is."""
 
     sampler: Any  # what draws batches of the model's kind
+    writes = True  # the run; of several processes one does
 
     def __init__(self, options: TrainOptions) -> None:
         self.options = options

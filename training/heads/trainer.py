@@ -93,6 +93,7 @@ class HeadTrainer(Trainer):
         if options.method != "npva":
             raise ConfigError(f"an identity in Multiface's layout trains 'method: npva', not '{options.method}'")
         self.processes = Processes.join()
+        self.writes = self.processes.rank == 0
         self.capture = MultifaceCapture.open(options.capture)
         given = {"expressions": list(self.capture.names), "shape_keys": {}, **options.config}
         if tuple(given["expressions"]) == Config().expressions and "shape_keys" not in options.config:
@@ -116,7 +117,7 @@ class HeadTrainer(Trainer):
         return PerceptualLoss(Path(self.options.perceptual)).to(self.device)
 
     def run(self) -> Path:
-        if self.processes.rank == 0:
+        if self.writes:
             return super().run()
         while self.progress < 1:
             self.train_step()
