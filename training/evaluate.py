@@ -20,7 +20,7 @@ from avatar_core.errors import AvatarError
 from avatar_core.frame import Frame, linear_to_srgb, srgb_to_linear, write_image
 
 from .lpips import LPIPS, SMALLEST
-from .metrics import mask_box, psnr, ssim
+from .metrics import SSIM_WINDOW, mask_box, psnr, ssim
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _save(folder: Path, name: str, truth: Picture, rendered: Picture) -> None:
 
 def _measure(truth: Picture, rendered: Picture, lpips: LPIPS | None) -> list[dict[str, float]]:
     """One row, none for a picture that nobody is in."""
-    box, window = mask_box(truth.alpha), mask_box(truth.alpha, SMALLEST)
+    box, window = mask_box(truth.alpha, SSIM_WINDOW), mask_box(truth.alpha, SMALLEST)
     if box is None or window is None:
         return []
     person = truth.alpha > 0.5

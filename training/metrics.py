@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch.nn.functional import conv2d
 
+SSIM_WINDOW = 11  # pixels a side
+
 
 def psnr(one: np.ndarray, two: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of arrays of one shape; 100 for equal ones."""
@@ -14,11 +16,11 @@ def psnr(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def ssim(one: np.ndarray, two: np.ndarray) -> float:
-    """Structural similarity (Wang et al. 2004) of [H, W, 3] pictures: Gaussian window of 11 pixels, sigma 1.5, mean
-    over channels and the pixels whose window lies inside of the picture."""
-    if min(one.shape[:2]) < 11:
-        raise ValueError(f"SSIM needs pictures of at least 11 pixels a side, got {one.shape[:2]}")
-    line = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    """Structural similarity (Wang et al. 2004) of [H, W, 3] pictures: Gaussian window of SSIM_WINDOW pixels, sigma 1.5,
+    mean over channels and the pixels whose window lies inside of the picture."""
+    if min(one.shape[:2]) < SSIM_WINDOW:
+        raise ValueError(f"SSIM needs pictures of at least {SSIM_WINDOW} pixels a side, got {one.shape[:2]}")
+    line = np.exp(-0.5 * ((np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) / 1.5) ** 2)
     window = torch.as_tensor(np.outer(line, line) / line.sum() ** 2)[None, None]
     x, y = (torch.as_tensor(p.astype(np.float64)).permute(2, 0, 1)[:, None] for p in (one, two))
     mx, my = conv2d(x, window), conv2d(y, window)

@@ -26,7 +26,7 @@ from avatar_core.data.capture import Capture, CaptureCamera, CaptureFrame
 from avatar_core.errors import AvatarError
 from avatar_core.frame import to_png8
 from tests.command import avatar
-from training.evaluate import evaluate, texture_set
+from training.evaluate import Picture, _measure, evaluate, texture_set
 from training.metrics import mask_box, psnr, ssim
 from training.options import read_train_options
 from training.textures import posed_surface
@@ -196,6 +196,14 @@ def test_metrics_by_hand() -> None:
     mask = np.zeros((9, 9))
     mask[2:5, 3:8] = 1
     assert mask_box(mask) == (slice(2, 5), slice(3, 8)) and mask_box(mask * 0) is None
+
+
+def test_people_narrower_than_the_window_are_measured() -> None:
+    alpha = np.zeros((32, 32), np.float32)
+    alpha[4:30, 12:16] = 1
+    picture = Picture(np.ones((32, 32, 3), np.float32), alpha)
+    (row,) = _measure(picture, picture, None)
+    assert row["box_ssim"] == pytest.approx(1)
 
 
 def _made(parent: Path, name: str) -> Path:
