@@ -74,8 +74,9 @@ class Wires:
         return parts.outputs[0], parts.outputs[1]
 
     def corner(self, values: Any, count: int) -> list[Any]:
-        """The numbers of the first pixels of the lowest row. Since 4.5."""
-        return [self._mean(self.cut(values, (x, 0, 1, 1))) for x in range(count)]
+        """The whole numbers of the first pixels of the lowest row. Since 4.5."""
+        means = [self._mean(self.cut(values, (x, 0, 1, 1))) for x in range(count)]
+        return [self.math("ROUND", mean, 0.0) for mean in means]  # a cut drops fractions: 12.999 would be 12
 
     def cut(self, image: Any, part: tuple[Any, Any, Any, Any]) -> Any:
         """A part of a picture: x, y, width and height, from the lower left. Its middle is where the whole's is. Since
