@@ -27,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import avatar_core.worker.__main__  # noqa: E402, F401, I001 - first: threads wait here as they do in the worker
 import bpy  # noqa: E402
 
 from avatar_core.actor import Actor  # noqa: E402
