@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.utils.backend_registration as registration
+
+from tests.pretend.script import POSSIBLE
 
 pytestmark = [
     pytest.mark.skipif(torch.cuda.is_available(), reason="a real GPU is here"),
     pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler"),
-    pytest.mark.skipif(
-        not hasattr(registration, "_setup_privateuseone_for_python_backend"), reason="needs a newer PyTorch"
-    ),
+    pytest.mark.skipif(not POSSIBLE, reason="needs a newer PyTorch"),
 ]
 
 

@@ -5,35 +5,23 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-import torch.utils.backend_registration as registration
+
+from tests.pretend.script import POSSIBLE, told
 
 pytestmark = [
     pytest.mark.skipif(torch.cuda.is_available(), reason="a real GPU is here"),
     pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler"),
-    pytest.mark.skipif(
-        not hasattr(registration, "_setup_privateuseone_for_python_backend"), reason="needs a newer PyTorch"
-    ),
+    pytest.mark.skipif(not POSSIBLE, reason="needs a newer PyTorch"),
 ]
 
 
 @pytest.mark.parametrize("kind", ["nerf_blendshape", "nerf_blendshape_paper", "npva", "human_view_synthesis"])
 def test_it_trains_and_renders_where_it_is_told(kind: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.pretend.methods", kind],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    told = [line for line in done.stderr.splitlines()[-40:] if "registered at" not in line]
-    assert done.returncode == 0, "\n".join(told)
-    found = re.search(r"picture (\S+) of (\S+)\nlosses (\S+)\nkernels (\d+)", done.stdout)
-    assert found, done.stdout
+    output = told("methods", kind)
+    found = re.search(r"picture (\S+) of (\S+)\nlosses (\S+)\nkernels (\d+)", output)
+    assert found, output
     apart, covered, losses, kernels = (float(value) for value in found.groups())
     assert apart < 1e-3 and covered > 0.3 and losses < 1e-3 and kernels > 1
