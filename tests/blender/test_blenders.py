@@ -28,15 +28,6 @@ PERCENTS = (100, 50)
 
 
 @pytest.fixture(scope="session")
-def cases(studio: Studio) -> dict[str, str]:
-    """The cases of inside/cases.py, each with its traceback or nothing."""
-    done = studio.script("cases", str(studio.actor))
-    found = [json.loads(line.removeprefix("CASE ")) for line in done.stdout.splitlines() if line.startswith("CASE ")]
-    assert found and done.returncode == 0, done.stdout + done.stderr
-    return {case["case"]: case["error"] for case in found}
-
-
-@pytest.fixture(scope="session")
 def shots(studio: Studio) -> Studio:
     """The .blend files, and the pictures of those that need no process of their own."""
     built: dict[str, dict[str, object]] = {
@@ -72,14 +63,6 @@ def animation(studio: Studio, shot: Path) -> tuple[list[np.ndarray], list[dict]]
 @pytest.fixture(scope="session")
 def actor(studio: Studio) -> Actor:
     return Actor.load(studio.actor)
-
-
-CASES = re.findall(r"^def case_(\w+)", (Path(__file__).parent / "inside" / "cases.py").read_text(), re.MULTILINE)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_inside(cases: dict[str, str], name: str) -> None:
-    assert not cases[name], cases[name]
 
 
 def test_pose_of_every_frame_is_the_evaluated_one(animation: tuple[list[np.ndarray], list[dict]], actor: Actor) -> None:

@@ -1,27 +1,23 @@
-"""Whether avatars and Cycles see through the same camera. Argument: the actor file."""
+"""Whether avatars and Cycles see through the same camera."""
 
 from __future__ import annotations
 
 import math
-import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import bpy
 import edges
+import mathutils
 import numpy as np
-import running
 import shot
-from pictures import ADDON, still
+from pictures import ADDON, render_error, still
 
 SAMPLES = 4  # a side, of a pixel that is drawn here
 
 
-def main(arguments: list[str]) -> int:
-    return running.run(globals(), arguments[0])
-
-
-def a_cube(actor: str, **options: Any) -> tuple[bpy.types.Scene, bpy.types.Object]:
+def a_cube(actor: Path, **options: Any) -> tuple[bpy.types.Scene, bpy.types.Object]:
     """A turned cube that Cycles renders alone, without noise but at its edges."""
     shot.build(actor, {**shot.DEFAULTS, "bare": True, **options})
     scene = bpy.context.scene
@@ -68,7 +64,7 @@ def both(scene: bpy.types.Scene, cube: bpy.types.Object, frame: int = 1) -> tupl
     return pictures[0][..., 0], pictures[1][..., 0]
 
 
-def case_cycles_and_avatars_see_the_same(actor: str) -> None:
+def case_cycles_and_avatars_see_the_same(actor: Path) -> None:
     """Shift, fits, pixel aspect, percentage, border, crop, a camera by marker: the cube lies on itself."""
     fits: list[dict[str, Any]] = [
         {"shift": (0.2, -0.1)},
@@ -100,7 +96,7 @@ def case_cycles_and_avatars_see_the_same(actor: str) -> None:
         )
 
 
-def case_overscan_adds_a_border_and_nothing_else(actor: str) -> None:
+def case_overscan_adds_a_border_and_nothing_else(actor: Path) -> None:
     """The middle of the larger picture is the frame, of the set and of the avatar, through each camera."""
     scene, cube = a_cube(actor, quality="preview")
     cube.location.x = -0.4
@@ -134,5 +130,64 @@ def case_overscan_adds_a_border_and_nothing_else(actor: str) -> None:
     assert math.isclose(scene.render.resolution_x, width)
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def case_camera_agrees_with_blender(actor: Path) -> None:
+    """A point of the world lands on the pixel that Blender's own projection says, for every kind of fit."""
+    from bpy_extras.object_utils import world_to_camera_view
+
+    shot.build(actor, {**shot.DEFAULTS, "set_up": False})
+    coordinates = import_module(f"{ADDON}.coordinates")
+    scene, point = bpy.context.scene, mathutils.Vector((0.3, -0.4, 0.2))
+    camera = bpy.data.objects["B"]
+    camera.rotation_euler = (1.3, 0.1, 0.2)
+    camera.scale = (2, 2, 2)
+    for fit, size, aspect in (
+        ("AUTO", (96, 64), (1, 1)),
+        ("HORIZONTAL", (50, 90), (1, 2)),
+        ("VERTICAL", (96, 64), (2, 1)),
+    ):
+        camera.data.sensor_fit = fit
+        scene.render.resolution_x, scene.render.resolution_y = size
+        scene.render.pixel_aspect_x, scene.render.pixel_aspect_y = aspect
+        graph = bpy.context.evaluated_depsgraph_get()
+        graph.update()
+        evaluated = camera.evaluated_get(graph)
+        wanted = world_to_camera_view(scene, evaluated, point)
+        region = coordinates.Region(*size, 3, 5, size[0] - 3, size[1] - 5)
+        given = coordinates.camera_controls(evaluated, graph, scene.render, region)
+        view = np.array(given["world_to_camera"]).reshape(4, 4)
+        local = view @ [point.x, point.z, -point.y, 1]  # the point in avatar_core's world
+        u, v, _ = np.array(given["K"]).reshape(3, 3) @ (local[:3] / local[2])
+        expected = (wanted.x * size[0] - 3, (1 - wanted.y) * size[1] - 5)
+        assert abs(u - expected[0]) < 1e-3 and abs(v - expected[1]) < 1e-3, (fit, (u, v), expected)
+        assert abs(local[2] - wanted.z) < 1e-4, (local[2], wanted.z)
+
+
+def case_camera_that_is_not_linked(actor: Path) -> None:
+    """A camera made after set-up is used as it stands in the frame, or refused; Refresh takes it in."""
+    shot.build(actor, {**shot.DEFAULTS})
+    scene = bpy.context.scene
+    late = bpy.data.objects.new("Late", bpy.data.cameras.new("Late"))
+    scene.collection.objects.link(late)
+    for frame, place in ((1, (1, -4, 0)), (2, (9, -4, 0))):
+        late.location, late.rotation_euler = place, (math.radians(90), 0, 0)
+        late.keyframe_insert("location", frame=frame)
+    scene.timeline_markers.clear()
+    scene.camera = late
+    assert import_module(f"{ADDON}.compositor").missing_links(scene) == ["Late"]
+    session = import_module(f"{ADDON}.session")
+    real, asked = session.Session.render, []
+
+    def record(self: Any, path: Any, controls: Any, camera: dict, *rest: Any) -> Any:
+        asked.append(camera)
+        return real(self, path, controls, camera, *rest)
+
+    session.Session.render = record
+    try:
+        message = render_error()
+        assert "'Late'" in message if message else asked, message
+        assert bpy.ops.avatar.setup_compositing() == {"FINISHED"}  # Refresh
+        assert render_error() == ""
+    finally:
+        session.Session.render = real
+    for camera in asked:
+        assert abs(camera["world_to_camera"][3] + 1) < 1e-5, camera  # x = 1: frame 1

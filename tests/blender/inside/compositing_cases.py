@@ -1,8 +1,7 @@
-"""What artists do with the avatars' passes in Blender's compositor. Argument: the actor file."""
+"""What artists do with the avatars' passes in Blender's compositor."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import replace
 from importlib import import_module
@@ -12,19 +11,14 @@ from typing import Any
 import bpy
 import edges
 import numpy as np
-import running
 import shot
 from pictures import ADDON, still
 
 
-def main(arguments: list[str]) -> int:
-    return running.run(globals(), arguments[0])
-
-
-def two_avatars(actor: str) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
+def two_avatars(actor: Path) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
     """The scene, and two avatars that overlap in its picture."""
     shot.build(actor, {**shot.DEFAULTS, "bare": True})
-    assert bpy.ops.avatar.load_actor(filepath=actor) == {"FINISHED"}
+    assert bpy.ops.avatar.load_actor(filepath=str(actor)) == {"FINISHED"}
     scene = bpy.context.scene
     scene.timeline_markers.clear()
     scene.camera = bpy.data.objects["A"]
@@ -43,7 +37,7 @@ def add_matte(scene: bpy.types.Scene, names: str) -> Any:
     return node
 
 
-def case_cryptomatte_is_picked_by_name(actor: str) -> None:
+def case_cryptomatte_is_picked_by_name(actor: Path) -> None:
     """Blender's own node finds each of two overlapping avatars, and both together."""
     scene, avatars = two_avatars(actor)
     layer = import_module(f"{ADDON}.compositor").avatar_layer(scene)
@@ -57,7 +51,7 @@ def case_cryptomatte_is_picked_by_name(actor: str) -> None:
     np.testing.assert_allclose(still(scene, both)[..., 0], masks[0] + masks[1], atol=1e-6)
 
 
-def case_baked_pictures_have_the_same_passes(actor: str) -> None:
+def case_baked_pictures_have_the_same_passes(actor: Path) -> None:
     """Masks, Cryptomatte and the merged picture are the same from files, and live again afterwards."""
     scene, avatars = two_avatars(actor)
     baked, compositor = import_module(f"{ADDON}.baked"), import_module(f"{ADDON}.compositor")
@@ -82,7 +76,7 @@ def case_baked_pictures_have_the_same_passes(actor: str) -> None:
         np.testing.assert_allclose(now, before, atol=1e-6)
 
 
-def case_limbs_are_a_pass(actor: str) -> None:
+def case_limbs_are_a_pass(actor: Path) -> None:
     """Where an actor knows its limbs, the number of the one that shows; of the avatar that is in front."""
     scene, avatars = two_avatars(actor)
     avatars[0].avatar.limbs = True
@@ -104,7 +98,7 @@ def case_limbs_are_a_pass(actor: str) -> None:
     np.testing.assert_array_equal(limb[alpha > 0.99], 3)
 
 
-def case_edges_in_front_of_an_avatar_have_no_fringe(actor: str) -> None:
+def case_edges_in_front_of_an_avatar_have_no_fringe(actor: Path) -> None:
     """Dark bars before an avatar before a bright sky, against Cycles rendering all of it at once."""
     scene, layer = edges.stage(actor)
     made, truth, compared, edge = edges.render(scene, layer)
@@ -117,7 +111,7 @@ def case_edges_in_front_of_an_avatar_have_no_fringe(actor: str) -> None:
     assert np.quantile(np.abs(made - truth), 0.9995) < 0.02
 
 
-def case_the_box_of_the_avatars_changes_nothing(actor: str) -> None:
+def case_the_box_of_the_avatars_changes_nothing(actor: Path) -> None:
     """The merge looks at that part of the frame only, and gives what all of it would: at its borders, too."""
     scene, layer = edges.stage(actor)
     scene.cycles.samples = 4
@@ -139,7 +133,7 @@ def case_the_box_of_the_avatars_changes_nothing(actor: str) -> None:
             np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def case_captured_colours_stay_beside_agx(actor: str) -> None:
+def case_captured_colours_stay_beside_agx(actor: Path) -> None:
     """What the screen shows of an avatar is its picture, and of the set what AgX makes of it."""
     scene, layer = edges.stage(actor)
     scene.cycles.samples = 8
@@ -180,7 +174,3 @@ def erode(mask: np.ndarray) -> np.ndarray:
     """True where all of the 5 x 5 pixels around are."""
     around = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 2, mode="edge"), (5, 5))
     return around.all((-1, -2))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

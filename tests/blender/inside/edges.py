@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -35,7 +36,7 @@ def render(scene: bpy.types.Scene, layer: Any) -> tuple[np.ndarray, np.ndarray, 
     return made, truth, compared, np.abs(compared - truth).max(-1) > 0.02
 
 
-def stage(actor: str) -> tuple[bpy.types.Scene, Any]:
+def stage(actor: Path) -> tuple[bpy.types.Scene, Any]:
     """The scene, set up, and the avatar's picture as the worker would give it (session.Planes)."""
     shot.build(actor, {**shot.DEFAULTS, "bare": True, "frames": 1})
     scene = bpy.context.scene

@@ -38,6 +38,18 @@ def still(scene: bpy.types.Scene, shown: Any = None, frame: int = 1, display: bo
             tree.links.new(usual, output)
 
 
+def render_error() -> str:
+    """Renders the first frame; the error's sentence, or nothing. A failed frame leaves no picture."""
+    scene = bpy.context.scene
+    scene.frame_start = scene.frame_end = 1
+    with tempfile.TemporaryDirectory() as folder:
+        scene.render.filepath = str(Path(folder) / "x")
+        bpy.ops.render.render(animation=True)
+        message = "".join(import_module(f"{ADDON}.failures").found())
+        assert bool(list(Path(folder).iterdir())) == (message == ""), message
+    return message
+
+
 def read(path: str) -> np.ndarray:
     """A file as [H, W, 4] floats, top row first."""
     image = bpy.data.images.load(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from pathlib import Path
 
 import bpy
 import mathutils
@@ -43,17 +44,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def build(actor: str, options: dict) -> None:
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    import addon_utils
-
-    addon_utils.enable("bl_ext.user_default.neural_avatars", default_set=True)
+def build(actor: Path | str, options: dict) -> None:
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)  # the add-on and its worker stay
     scene = bpy.context.scene
     configure(scene, options)
     if not options["bare"]:
         add_cube()
     add_cameras(scene, options["focus"])
-    assert bpy.ops.avatar.load_actor(filepath=actor) == {"FINISHED"}
+    assert bpy.ops.avatar.load_actor(filepath=str(actor)) == {"FINISHED"}
     rig = bpy.context.object
     rig.avatar.quality = options["quality"]
     pose(rig)
