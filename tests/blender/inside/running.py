@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
         for name, work in list(vars(import_module(file)).items()):
             if name.startswith("case_") and only in ("", name):
                 report = {"case": f"{file}.{name}", "error": error_of(work, actor)}
-                print("CASE " + json.dumps(report), flush=True)
+                print("\nCASE " + json.dumps(report), flush=True)  # other lines may have no end
     part("session").current.close()
     return 0
 
