@@ -30,7 +30,7 @@ SHARED = (
     "avatar_core/worker/protocol.py",
     "avatar_core/worker/link.py",
     "avatar_core/worker/client.py",
-    "avatar_core/worker/actor_files.py",
+    "avatar_core/worker/kept_files.py",
     "blend_templates/rig.py",
     "blend_templates/flamenco/avatar_render.js",
 )

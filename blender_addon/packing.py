@@ -2,7 +2,7 @@
 """An actor's file inside of the .blend: bytes of an image datablock, the one kind that takes any bytes from a script.
 
 Blender saves, compresses, appends and links them as it does with packed pictures. The renderer reads files, so the
-bytes are written once into a cache, under their own SHA-256 (actor_files.py).
+bytes are written once into a cache, under their own SHA-256 (kept_files.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import bpy
 
-from .actor_files import MAX_ACTOR, ActorFiles, is_digest, sha256
 from .errors import SceneError
+from .kept_files import MAX_ACTOR, KeptFiles, is_digest, sha256
 
 _DIGEST = "avatar_sha256"  # custom property of the image
 
@@ -100,8 +100,8 @@ def unregister() -> None:
 
 
 @cache
-def _unpacked() -> ActorFiles:
-    return ActorFiles(Path(bpy.utils.extension_path_user(__package__, path="unpacked")))
+def _unpacked() -> KeptFiles:
+    return KeptFiles(Path(bpy.utils.extension_path_user(__package__, path="unpacked")))
 
 
 def _damaged(image: bpy.types.Image) -> SceneError:

@@ -1,29 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Actors for a worker on another machine that sees no file of theirs: sent once, and kept there by their SHA-256."""
+"""Actors and motions for a worker on another machine that sees no file of theirs: sent once, kept there by their SHA-256."""
 
 from __future__ import annotations
 
 import base64
 from pathlib import Path
 
-from .actor_files import MAX_ACTOR, sha256
 from .client import Poll, Worker, WorkerError
+from .kept_files import SENT, sha256
 
 _PART = 1 << 19  # bytes at a time: the worker's signs of life wait behind it on a slow line
 
 
 def send(worker: Worker, path: Path, poll: Poll | None = None) -> str:
-    """The path that the worker gives to the actor in our file. Raises WorkerError."""
+    """The path that the worker gives to what is in our file. Raises WorkerError."""
+    most = SENT.get(path.suffix)
+    if most is None or not path.is_file():
+        raise WorkerError(
+            "bad_input",
+            f"{path.name} is not on the renderer's machine, and only files ({', '.join(SENT)}) are sent there: copy it"
+            " there, and say what its folder is called in this add-on's preferences, Folders.",
+        )
     try:
         size = path.stat().st_size
-        if size > MAX_ACTOR:
+        if size > most:
             raise WorkerError(
                 "bad_input",
                 f"{path.name} has {size >> 20} MiB, more than are sent to another machine: copy it there, and say what"
                 " its folder is called in this add-on's preferences, Folders.",
             )
         digest, received, data = sha256(path), 0, b""  # first asked: is it there?
-        message = {"type": "receive", "sha256": digest, "size": size}
+        message = {"type": "receive", "sha256": digest, "size": size, "suffix": path.suffix}
         with path.open("rb") as stream:
             for _ in range(4 + 2 * size // _PART):  # twice all parts: a worker may die and begin anew
                 part = {"offset": received, "data": base64.b64encode(data).decode("ascii")}

@@ -50,7 +50,7 @@ class Session:
         self._setup: Setup | None = None  # of the worker
         self._settled: Setup | None = None  # read from the preferences
         self._facts: dict[tuple[str, int, int], ActorFacts] = {}
-        self._sent: dict[tuple[str, int, int], str] = {}  # where the worker's machine keeps actors that it was sent
+        self._sent: dict[tuple[str, int, int], str] = {}  # where the worker's machine keeps what it was sent
         self._lock = threading.Lock()
 
     @property
@@ -106,7 +106,12 @@ class Session:
 
         Raises WorkerError, SceneError.
         """
-        return self._motion({"actor": str(path), "path": str(file), "up": up, "betas": betas.tolist()})
+        try:
+            return self._motion({"actor": str(path), "path": str(file), "up": up, "betas": betas.tolist()})
+        except WorkerError as error:
+            if error.kind != "absent_motion":
+                raise
+            raise SceneError(f"{error}: choose a recording that is here.") from error
 
     def clip(self, path: Path, name: str, betas: np.ndarray) -> tuple[float | None, np.ndarray, np.ndarray]:
         """One round of a motion that comes with avatar-core, as `motion` gives it. Raises WorkerError, SceneError."""
@@ -163,7 +168,7 @@ class Session:
             reply = self._ask(worker, setup, message, poll, progress)
             planes = worker.full(reply) if whole else reply.planes
         except (WorkerError, SceneError) as error:
-            if getattr(error, "kind", "") not in ("cancelled", "bad_input", "absent"):
+            if getattr(error, "kind", "") not in ("cancelled", "bad_input", *_ABSENT):
                 self._note(str(error), failed=True)
             raise
         self._note(describe(worker.info))
@@ -172,19 +177,21 @@ class Session:
     def _ask(
         self, worker: Worker, setup: Setup, message: dict[str, Any], poll: Poll | None, progress: Progress | None
     ) -> Reply:
-        """Files are named as the worker's machine knows them; an actor that it lacks is sent there."""
-        named = message | {name: setup.there(message[name]) for name in _PATHS & message.keys()}
-        path = Path(message["actor"])
-        key = (str(path), *_stamp(path))
-        named["actor"] = self._sent.get(key, named["actor"])
-        try:
-            return worker.request(named, poll, progress)
-        except WorkerError as error:
-            if error.kind != "absent" or not path.is_file():
-                raise
-        self._note(f"Sending {path.name} to the renderer's machine …")
-        named["actor"] = self._sent[key] = send(worker, path, poll)
-        return worker.request(named, poll, progress)
+        """Files are named as the worker's machine knows them; those that it lacks are sent there."""
+        files = {name: Path(message[name]) for name in _PATHS & message.keys()}
+        keys = {name: (str(path), *_stamp(path)) for name, path in files.items()}
+        named = message | {name: self._sent.get(keys[name], setup.there(message[name])) for name in files}
+        lacking = dict(files)
+        while True:
+            try:
+                return worker.request(named, poll, progress)
+            except WorkerError as error:
+                name = _ABSENT.get(error.kind, "")
+                path = lacking.pop(name, None)
+                if path is None or not path.exists():
+                    raise
+            self._note(f"Sending {path.name} to the renderer's machine …")
+            named[name] = self._sent[keys[name]] = send(worker, path, poll)
 
     def settle(self) -> None:
         """Reads the preferences for threads that may not: called from the main one. Raises SceneError."""
@@ -206,6 +213,7 @@ class Session:
 
 
 _PATHS = {"actor", "path"}  # fields of requests that name files
+_ABSENT = {"absent": "actor", "absent_motion": "path"}  # errors of a worker whose machine lacks one
 _PLANES = {"rgba", "depth", "normal", "mask"}
 current = Session()
 

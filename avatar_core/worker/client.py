@@ -40,8 +40,8 @@ class WorkerError(Exception):
     """What went wrong, as a sentence for the artist.
 
     kind: `missing` (no interpreter, no package), `version`, `died`, `timeout`, `cancelled`, `bad_input`,
-    `absent` (the actor's file), `oom`, `protocol`, or `internal` (a mistake in avatar_core; its log has the
-    traceback). log: the last lines the worker printed, which `message` quotes where they explain the failure.
+    `absent` (the actor's file), `absent_motion`, `oom`, `protocol`, or `internal` (a mistake in avatar_core; its log
+    has the traceback). log: the last lines the worker printed, which `message` quotes where they explain the failure.
     """
 
     def __init__(self, kind: str, message: str, log: str = "") -> None:

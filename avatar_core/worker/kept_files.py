@@ -1,8 +1,8 @@
-"""A folder of actor files that are named by what they hold: each is whole or not there, and goes when unused for long.
+"""A folder of files that are named by what they hold: each is whole or not there, and goes when unused for long.
 
 A use is written into the time of access; the time of change, by which readers tell whether a file is still the same, is
 left alone. Python 3.11 and up, standard library only: this file is also copied into the Blender add-on, which unpacks
-actors of .blend files into such a folder; a worker on another machine keeps in one what it was sent.
+actors of .blend files into such a folder; a worker on another machine keeps in such what it was sent.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 MAX_ACTOR = 1 << 30  # bytes of one file
+SENT = {".actor": MAX_ACTOR, ".npz": 1 << 28, ".pkl": 1 << 28}  # actors and motions: bytes that one may have
 _UNUSED = 30 * 86400  # seconds without a use, after which a file goes
 _ROOM = 20 << 30  # bytes of all files; beyond it those used longest ago go
 _NOTED = 3600  # seconds, within which a second use is not written down
@@ -25,16 +26,16 @@ _RECENT = 86400  # seconds: what was used since stays, another program may be at
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class ActorFiles:
-    """The files of one folder, which need not be there yet; DIGEST.actor is what the SHA-256 of its bytes says."""
+class KeptFiles:
+    """The files of one kind in a folder, which need not be there yet; DIGEST.actor has bytes of that SHA-256."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, suffix: str = ".actor") -> None:
+        self._folder, self._suffix = folder, suffix
         self._checked: dict[Path, tuple[int, int]] = {}  # files that are what their names say, with time and size
 
     def find(self, digest: str) -> Path | None:
         """The file, marked as used; None where there is none, or a damaged one. Hashed once in each of its states."""
-        path = self._folder / f"{digest}.actor"
+        path = self._path(digest)
         try:
             status = path.stat()
             state = status.st_mtime_ns, status.st_size
@@ -61,7 +62,7 @@ class ActorFiles:
         if sha256(part) != digest:
             part.unlink()
             return None
-        os.replace(part, self._folder / f"{digest}.actor")
+        os.replace(part, self._path(digest))
         return self.find(digest)
 
     def tidy(self, used: Collection[str] = ()) -> None:
@@ -72,15 +73,18 @@ class ActorFiles:
                 status = path.stat()
                 files.append((max(status.st_atime, status.st_mtime), status.st_size, path))
         for last, size, path in sorted(files, reverse=True):
-            actor = path.suffix == ".actor" and is_digest(path.stem)
-            if not actor and path.suffix != ".part":
+            kept = path.suffix == self._suffix and is_digest(path.stem)
+            if not kept and path.suffix != ".part":
                 continue  # nothing of ours
             room -= size
-            old = now - last > (_UNUSED if actor and room >= 0 else _RECENT)
+            old = now - last > (_UNUSED if kept and room >= 0 else _RECENT)
             if old and path.stem not in used:
                 with contextlib.suppress(OSError):  # Windows keeps what is open
                     path.unlink()
                     room += size
+
+    def _path(self, digest: str) -> Path:
+        return self._folder / f"{digest}{self._suffix}"
 
 
 def is_digest(text: object) -> TypeGuard[str]:

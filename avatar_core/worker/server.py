@@ -205,6 +205,8 @@ class Server:
         path, up = Path(str(job.get("path"))), job.get("up")
         if up is not None and up not in UPS:
             raise RequestError(f"'{up}' is no axis that may be up; there are {', '.join(UPS)}")
+        if not path.exists():
+            raise RequestError(f"{path} does not exist on the machine that renders", "absent_motion")
         frames = read_motion(path, body, up, betas)
         planes = {name: np.stack([getattr(frame, name) for frame in frames]) for name in ("pose", "transl")}
         fps = frame_rate(path)
@@ -225,7 +227,7 @@ class Server:
         return {"joint_names": list(actor.body.joint_names), "parents": actor.body.parents.tolist()}, planes
 
     def receive(self, job: Job) -> Answer:
-        """A part of an actor's file, see `Receiver`."""
+        """A part of a file, see `Receiver`."""
         return self._receiver.take(job.message.header), {}
 
     def unload(self, job: Job) -> Answer:

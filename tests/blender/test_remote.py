@@ -78,9 +78,15 @@ def behind(ssh: list[str], cache: Path) -> str:
     return f"{shlex.join(ssh)} {shlex.quote(shlex.join(command))}"
 
 
-def kept(cache: Path) -> list[bytes]:
-    """The actors that a machine was sent."""
-    return [path.read_bytes() for path in (cache / "avatar_core" / "actors").glob("*")]
+def kept(cache: Path, kind: str = "actors") -> list[bytes]:
+    """The files that a machine was sent."""
+    return [path.read_bytes() for path in (cache / "avatar_core" / kind).glob("*")]
+
+
+def moved_by_a_recording(said: str, folder: Path, cache: Path) -> bool:
+    """Whether the recording was sent once, and why a folder of them was not."""
+    assert "REMOTE moved" in said and "walk of json is not on the renderer's machine" in said, said
+    return kept(cache, "motions") == [(folder / "a walk.npz").read_bytes()]
 
 
 def test_actors_of_another_machine(studio: blenders.Studio, ssh: list[str], tmp_path: Path) -> None:
@@ -104,6 +110,7 @@ def test_a_packed_actor_is_sent_there_once(studio: blenders.Studio, ssh: list[st
     done = studio.script("remote", str(studio.actor), environment, "packed", worker=behind(ssh, cache))
     assert "REMOTE ok" in done.stdout, done.stdout + done.stderr
     assert kept(cache) == [studio.actor.read_bytes()]
+    assert moved_by_a_recording(done.stdout, studio.folder, cache)
 
 
 def test_an_actor_that_the_renderer_does_not_see_is_sent(studio: blenders.Studio) -> None:
@@ -113,6 +120,7 @@ def test_an_actor_that_the_renderer_does_not_see_is_sent(studio: blenders.Studio
     done = studio.script("remote", str(studio.actor), json.dumps(variables), "packed")
     assert "REMOTE ok" in done.stdout, done.stdout + done.stderr
     assert kept(cache) == [studio.actor.read_bytes()]
+    assert moved_by_a_recording(done.stdout, studio.folder, cache)
     done = studio.script("remote", str(studio.actor.with_name("nobody.actor")), json.dumps(variables))
     assert "/elsewhere/nobody.actor does not exist on the machine" in done.stdout, done.stdout + done.stderr
     assert "press Find Actor File" in done.stdout

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from avatar_core.worker import actor_files
-from avatar_core.worker.actor_files import ActorFiles
+from avatar_core.worker import kept_files
+from avatar_core.worker.kept_files import KeptFiles
 
 DAY = 86400
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> ActorFiles:
-    return ActorFiles(tmp_path / "kept")
+def files(tmp_path: Path) -> KeptFiles:
+    return KeptFiles(tmp_path / "kept")
 
 
-def put(files: ActorFiles, data: bytes, days: float = 0) -> Path:
+def put(files: KeptFiles, data: bytes, days: float = 0) -> Path:
     """Keeps an actor that was last used some days ago."""
     part = files.part()
     part.write_bytes(data)
@@ -30,7 +30,7 @@ def put(files: ActorFiles, data: bytes, days: float = 0) -> Path:
     return path
 
 
-def test_a_file_is_used_only_while_it_is_what_its_name_says(files: ActorFiles) -> None:
+def test_a_file_is_used_only_while_it_is_what_its_name_says(files: KeptFiles) -> None:
     path = put(files, b"anna")
     assert files.find(path.stem) == path and files.find("0" * 64) is None
     path.write_bytes(b"eve!")
@@ -40,7 +40,7 @@ def test_a_file_is_used_only_while_it_is_what_its_name_says(files: ActorFiles) -
     assert files.keep(part, path.stem) is None and not part.exists()
 
 
-def test_a_use_keeps_a_file_and_leaves_its_time_of_change(files: ActorFiles) -> None:
+def test_a_use_keeps_a_file_and_leaves_its_time_of_change(files: KeptFiles) -> None:
     used, unused = put(files, b"used", 40), put(files, b"unused", 40)
     changed = used.stat().st_mtime_ns
     assert files.find(used.stem) == used and used.stat().st_mtime_ns == changed
@@ -48,7 +48,7 @@ def test_a_use_keeps_a_file_and_leaves_its_time_of_change(files: ActorFiles) -> 
     assert used.exists() and not unused.exists()
 
 
-def test_the_open_files_and_strangers_stay(files: ActorFiles) -> None:
+def test_the_open_files_and_strangers_stay(files: KeptFiles) -> None:
     path = put(files, b"in the open .blend", 40)
     stranger = path.with_name("robin.actor")
     stranger.write_bytes(b"")
@@ -59,8 +59,8 @@ def test_the_open_files_and_strangers_stay(files: ActorFiles) -> None:
     assert path.exists() and stranger.exists() and not crashed.exists()
 
 
-def test_those_used_longest_ago_make_room_but_none_of_today(files: ActorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actor_files, "_ROOM", 10)
+def test_those_used_longest_ago_make_room_but_none_of_today(files: KeptFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_files, "_ROOM", 10)
     today, late, old = put(files, b"eightone"), put(files, b"eighttwo", 2), put(files, b"eight3rd", 20)
     also = put(files, b"eight4th", 0.1)
     files.tidy()

@@ -154,6 +154,10 @@ def test_an_actor_that_is_not_here_is_received_once(start, order, tmp_path):
     assert give(worker, 0, 0)["path"] == str(path)
     other = {**message, "sha256": "0" * 64, "size": 1, "offset": 0}
     assert "other bytes" in refusal(worker, {**other, "data": "AAAA"}).message
+    motion = Path(give(worker, 0, len(data), suffix=".npz")["path"])
+    assert motion.name == f"{message['sha256']}.npz" and motion.read_bytes() == data
+    for change in ({"suffix": ".sh"}, {"suffix": "/../x.npz"}, {"suffix": ".npz", "size": 1 << 29}, {"suffix": []}):
+        assert refusal(worker, {**other, **change}).kind == "bad_input"
     for change in ({"sha256": "../../x"}, {"size": 1 << 40}, {"size": 0}, {"offset": None}, {"data": "?"}):
         assert refusal(worker, {**other, **change}).kind == "bad_input"
 
