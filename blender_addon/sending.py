@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Actors and motions for a worker on another machine that sees no file of theirs: sent once, kept there by their SHA-256."""
+"""Actors and motions that a worker on another machine does not see: sent once, and kept there by their SHA-256."""
 
 from __future__ import annotations
 
