@@ -27,7 +27,7 @@ from .wires import Wires
 
 GROUP = "Avatar Depth Merge"
 MARK = "neural_avatars"  # custom property of the nodes and groups that are ours
-_VERSION = 4  # of the group: another one is not used
+_VERSION = 5  # of the group: another one is not used
 _NOTHING = 1e12  # metres: more than the depth of nothing in any picture
 _REACH = 2  # pixels around an edge that its mixture may reach: pixel filters are that wide
 _CONTINUED = 8  # pixels from which the background under an edge is taken
@@ -58,7 +58,7 @@ def merge_group() -> Any:
     inputs, outputs = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
     wires = Wires(group)
     given = {socket.name: socket for socket in inputs.outputs if socket.name}
-    seen, visible = _in_box(wires, given) if compat.CROPS else _seen(wires, given)
+    seen, visible = _in_box(wires, given) if compat.CROPS else _seen(wires, given)[:2]
     shown = {
         "Image": wires.over(given["Scene"], seen),
         "Depth": wires.math("MINIMUM", given["Avatars Depth"], _pushed(wires, given)),
@@ -81,27 +81,30 @@ def _pushed(wires: Wires, given: dict[str, Any]) -> Any:
 
 
 def _in_box(wires: Wires, given: dict[str, Any]) -> tuple[Any, Any]:
-    """`_seen`, from parts of the pictures."""
-    x, y, *sides = wires.corner(given[f"Avatars {PASS}"], 4)
+    """F and V of the frame, from parts of the pictures. Numbers are cut as the channels of one colour: by itself each
+    would be made one."""
+    names = ("Scene Depth", "Scene Mist", "Avatars Depth", f"Avatars {PASS}")
+    numbers = wires.packed([given[name] for name in names])
+    x, y, *sides = (wires.number(wires.channels(wires.cut(numbers, (column, 0, 1, 1)))[3]) for column in range(4))
     frame = wires.size(given["Scene"])
     width, height = (  # 0 where there is no such pass: all of the frame
         wires.math("ADD", side, wires.math("MULTIPLY", wires.math("LESS_THAN", side, 1), whole))
         for side, whole in zip(sides, frame)
     )
-    names = ("Scene", "Scene Depth", "Scene Mist", "Avatars", "Avatars Depth")
-    parts = {name: wires.cut(given[name], (x, y, width, height)) for name in names}
-    seen, visible = _seen(wires, {**given, **parts})
+    box = (x, y, width, height)
+    parts = {name: wires.cut(given[name], box) for name in ("Scene", "Avatars")}
+    seen, visible, before = _seen(wires, {**given, **parts, **dict(zip(names, wires.channels(wires.cut(numbers, box))))})
     away = [  # from the middle of the frame, where a part comes out
         wires.math("ADD", start, wires.math("MULTIPLY", wires.math("SUBTRACT", side, whole), 0.5))
         for start, side, whole in zip((x, y), (width, height), frame)
     ]
-    before = wires.math("LESS_THAN", given["Avatars Depth"], _pushed(wires, given))
-    change = wires.math("SUBTRACT", visible, wires.cut(before, (x, y, width, height)))
-    return wires.moved(seen, *away), wires.math("ADD", before, wires.moved(change, *away))
+    change = wires.moved(wires.math("SUBTRACT", visible, before), *away)
+    whole = wires.math("LESS_THAN", given["Avatars Depth"], _pushed(wires, given))
+    return wires.moved(seen, *away), wires.math("ADD", whole, change)
 
 
-def _seen(wires: Wires, given: dict[str, Any]) -> tuple[Any, Any]:
-    """F and V."""
+def _seen(wires: Wires, given: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """F and V, and V as depths alone tell it."""
     scene, depth, avatars, closest = given["Scene"], _pushed(wires, given), given["Avatars"], given["Avatars Depth"]
     before, nearest = wires.math("LESS_THAN", closest, depth), wires.grown(depth, -_REACH)
     edge = wires.math(
@@ -120,6 +123,6 @@ def _seen(wires: Wires, given: dict[str, Any]) -> tuple[Any, Any]:
     weighed = wires.times_alpha(wires.with_alpha(scene, wires.math("MAXIMUM", clear, _UNKNOWN)))
     behind = wires.mixed(clear, wires.by_alpha(wires.blurred(weighed, _CONTINUED)), scene)
 
-    share = wires.math("MAXIMUM", visible, wires.math("SUBTRACT", 1, wires.alpha(scene)))
-    others = wires.with_alpha(wires.subtracted(visible, scene, behind), wires.alpha(avatars))
-    return wires.added(share, wires.times_alpha(others), avatars), visible
+    share = wires.math("MAXIMUM", visible, wires.math("SUBTRACT", 1, wires.channels(scene)[3]))
+    others = wires.with_alpha(wires.subtracted(visible, scene, behind), wires.channels(avatars)[3])
+    return wires.added(share, wires.times_alpha(others), avatars), visible, before

@@ -47,9 +47,16 @@ class Wires:
         node = compat.blur_node(self._group, pixels)
         return self._placed(node, node.outputs[0], {compat.named(node.inputs, "Image"): image})
 
-    def alpha(self, image: Any) -> Any:
+    def packed(self, values: list[Any]) -> Any:
+        """An image with these channels."""
+        node = self._group.nodes.new("CompositorNodeCombineColor")
+        return self._placed(node, node.outputs[0], dict(zip(node.inputs, values)))
+
+    def channels(self, image: Any) -> list[Any]:
+        """Red, green, blue and alpha."""
         node = self._group.nodes.new("CompositorNodeSeparateColor")
-        return self._placed(node, node.outputs[3], {node.inputs[0]: image})
+        self._placed(node, node.outputs[0], {node.inputs[0]: image})
+        return list(node.outputs)
 
     def with_alpha(self, image: Any, alpha: Any) -> Any:
         """The same colours, as they are, with another alpha."""
@@ -73,10 +80,10 @@ class Wires:
         self._placed(parts, parts.outputs[0], {parts.inputs[0]: dimensions})
         return parts.outputs[0], parts.outputs[1]
 
-    def corner(self, values: Any, count: int) -> list[Any]:
-        """The whole numbers of the first pixels of the lowest row. Since 4.5."""
-        means = [self._mean(self.cut(values, (x, 0, 1, 1))) for x in range(count)]
-        return [self.math("ROUND", mean, 0.0) for mean in means]  # a cut drops fractions: 12.999 would be 12
+    def number(self, pixel: Any) -> Any:
+        """The whole number in a picture of one pixel: a cut drops fractions, 12.999 would be 12."""
+        node = self._group.nodes.new("CompositorNodeLevels")
+        return self.math("ROUND", self._placed(node, node.outputs[0], {node.inputs[0]: pixel}), 0.0)
 
     def cut(self, image: Any, part: tuple[Any, Any, Any, Any]) -> Any:
         """A part of a picture: x, y, width and height, from the lower left. Its middle is where the whole's is. Since
@@ -105,10 +112,6 @@ class Wires:
     def _premultiplied(self, image: Any, back: bool) -> Any:
         node = compat.premultiply_node(self._group, back)
         return self._placed(node, node.outputs[0], {compat.named(node.inputs, "Image"): image})
-
-    def _mean(self, value: Any) -> Any:
-        node = self._group.nodes.new("CompositorNodeLevels")
-        return self._placed(node, node.outputs[0], {node.inputs[0]: value})
 
     def _placed(self, node: Any, result: Any, sockets: dict[Any, Any]) -> Any:
         x = 0.0

@@ -86,20 +86,20 @@ class Studio:
         return self.run(self.blender.command(str(blend), "--command", "avatar", *arguments), worker)
 
     def run(self, command: list[str], worker: str | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {
-            **os.environ,
-            "BLENDER_USER_RESOURCES": str(self.folder / "home"),
-            "AVATAR_WORKER": self.worker() if worker is None else worker,
-        }
         return subprocess.run(
             command,
             cwd=self.folder,
-            env=environment,
+            env=self.environment(worker),
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
             errors="replace",
         )
+
+    def environment(self, worker: str | None = None) -> dict[str, str]:
+        """This Blender's home, and the command line of its worker."""
+        worker = self.worker() if worker is None else worker
+        return {**os.environ, "BLENDER_USER_RESOURCES": str(self.folder / "home"), "AVATAR_WORKER": worker}
 
     def worker(self, *relay: str) -> str:
         """The command line of the real worker in this Python; relay: of relay.py, to go through it."""
