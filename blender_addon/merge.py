@@ -93,7 +93,8 @@ def _in_box(wires: Wires, given: dict[str, Any]) -> tuple[Any, Any]:
     )
     box = (x, y, width, height)
     parts = {name: wires.cut(given[name], box) for name in ("Scene", "Avatars")}
-    seen, visible, before = _seen(wires, {**given, **parts, **dict(zip(names, wires.channels(wires.cut(numbers, box))))})
+    parts |= dict(zip(names, wires.channels(wires.cut(numbers, box))))
+    seen, visible, before = _seen(wires, {**given, **parts})
     away = [  # from the middle of the frame, where a part comes out
         wires.math("ADD", start, wires.math("MULTIPLY", wires.math("SUBTRACT", side, whole), 0.5))
         for start, side, whole in zip((x, y), (width, height), frame)
