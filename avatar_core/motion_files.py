@@ -64,8 +64,10 @@ def _amass(path: Path) -> list[Track]:
     try:
         arrays = read_npz(path, _MAX_BYTES, {"poses", "trans"})
         return _tracks(path, arrays["poses"], arrays["trans"])
-    except (BodyFileError, KeyError) as error:
-        raise AvatarError(f"{path} is no motion of AMASS: {error}") from error
+    except BodyFileError as error:
+        raise AvatarError(f"{error}: choose another, or fetch it again") from error
+    except KeyError as error:
+        raise AvatarError(f"{path} is no motion of AMASS: it has no {error}; choose another") from error
 
 
 def _poses(folder: Path, files: list[Path]) -> list[Track]:
@@ -82,12 +84,12 @@ def _poses(folder: Path, files: list[Path]) -> list[Track]:
 
 
 def _aist(path: Path) -> list[Track]:
-    pickled = PickledArrays(path)
     try:
+        pickled = PickledArrays(path)
         scale = pickled.array("smpl_scaling").reshape(-1)[:1] if "smpl_scaling" in pickled.names else np.ones(1)
         return _tracks(path, pickled.array("smpl_poses"), pickled.array("smpl_trans") / scale)
     except (BodyFileError, KeyError) as error:
-        raise AvatarError(f"{path} is no motion of AIST++: {error}") from error
+        raise AvatarError(f"{path} is no motion of AIST++, or damaged: choose another or fetch it again") from error
 
 
 def _tracks(path: Path, poses: np.ndarray, trans: np.ndarray) -> list[Track]:

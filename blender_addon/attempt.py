@@ -34,7 +34,8 @@ class Attempt:
         try:
             self.report({"INFO"}, self.work(context))
         except (SceneError, WorkerError) as error:
-            self.report({"ERROR"}, str(error))
+            sentence = str(error)
+            self.report({"ERROR"}, sentence if sentence.endswith(".") else f"{sentence}.")
             return {"CANCELLED"}
         finally:
             if window is not None:
@@ -66,6 +67,6 @@ class FileAttempt(Attempt):
     def actor(self) -> Path:
         """The file, an actor. Raises SceneError for another kind."""
         path = self.file
-        if path.suffix != ".actor":
+        if path.suffix != ".actor" or path.is_dir():
             raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
         return path

@@ -100,18 +100,24 @@ def read_faces(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = [row for row, _ in zip(csv.reader(stream), range(_MOST_ROWS + 1)) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SceneError(f"{path.name} cannot be read: {error}") from error
+    except OSError as error:
+        raise SceneError(f"{path.name} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SceneError(f"{path.name} is no table: choose the .csv that Live Link Face recorded.") from error
     if len(rows) < 2 or len(rows) > _MOST_ROWS or rows[0][:1] != ["Timecode"] or len(rows[0]) < 3:
         raise SceneError(f"{path.name} is no recording of Live Link Face: its first column must be Timecode.")
     names = rows[0][2:]
-    try:
-        values = np.array([[float(cell) for cell in row[2:]] for row in rows[1:]], np.float64)
-        seconds = np.array([_seconds(row[0]) for row in rows[1:]])
-    except ValueError as error:
-        raise SceneError(f"{path.name} has rows of other lengths, or cells that are no numbers: {error}") from error
-    if values.shape[1:] != (len(names),) or not np.isfinite(values).all():
-        raise SceneError(f"{path.name} has rows of other lengths, or numbers that are not finite.")
+    values, seconds = np.empty((len(rows) - 1, len(names))), np.empty(len(rows) - 1)
+    for index, row in enumerate(rows[1:]):
+        try:
+            seconds[index] = _seconds(row[0])
+            values[index] = [float(cell) for _, cell in zip(names, row[2:], strict=True)]
+        except ValueError as error:
+            raise SceneError(
+                f"Row {index + 2} of {path.name} has no time, or not one number for each expression: record it again."
+            ) from error
+    if not (np.isfinite(values).all() and np.isfinite(seconds).all()):
+        raise SceneError(f"{path.name} has numbers that are not finite: record it again.")
     return names, values, seconds - seconds[0]
 
 
@@ -186,7 +192,7 @@ def write_amass(path: Path, motion: Motion, betas: np.ndarray, pelvis: np.ndarra
             )
         part.replace(path)
     except OSError as error:
-        raise SceneError(f"{path} cannot be written: {error.strerror}.") from error
+        raise SceneError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -156,7 +156,9 @@ class AVATAR_OT_import_faces(FileAttempt, bpy.types.Operator):
         times = seconds * scene.render.fps / scene.render.fps_base
         used = motion.key_faces(body_mesh(avatar_of(context.object)), names, values, times, scene.frame_current)
         if not used:
-            raise SceneError("The avatar has none of the expressions that the table names.")
+            raise SceneError(
+                f"The avatar has none of the expressions in {self.file.name}: choose an avatar that can show a face."
+            )
         return f"{len(values)} rows key {used} expressions from frame {scene.frame_current} on."
 
 

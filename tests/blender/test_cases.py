@@ -11,7 +11,7 @@ from blenders import Studio
 
 INSIDE = Path(__file__).parent / "inside"
 TOGETHER = {  # files whose cases are asked in one Blender, one after the other
-    "life": ("undo", "storage", "version", "linking", "character", "library"),
+    "life": ("undo", "storage", "version", "linking", "character", "library", "refused_files"),
     "shots": ("motion", "posing", "setup", "picture", "refusal"),
     "passes": ("compositing", "camera"),
 }
