@@ -47,6 +47,7 @@ def build(job: dict[str, Any]) -> list[dict[str, Any]]:
     scene = bpy.context.scene
     demo.configure(scene, job)
     scene.cycles.samples, scene.cycles.use_denoising = 1, False
+    scene.render.compositor_device = "CPU"  # Blender 5 would have a machine without a GPU emulate one
     demo.build_set(scene)
     scene.camera = demo.add_camera(scene, len(job["pose"]))
     bpy.ops.avatar.load_actor(filepath=job["actor"])
