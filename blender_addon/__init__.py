@@ -11,6 +11,7 @@ from . import (
     bone_map_operators,
     cli,
     compositing_operators,
+    dragging,
     engine,
     failures,
     install_operators,
@@ -34,7 +35,7 @@ from . import (
 
 _MODULES = (
     *(properties, packing, migration, relative_paths, preferences, operators, bone_map_operators, storage_operators),
-    *(library, linked, motion_operators, people, compositing_operators, worker_operators, install_operators),
+    *(dragging, library, linked, motion_operators, people, compositing_operators, worker_operators, install_operators),
     *(renderer_panels, panels),
     *(engine, failures, cli, session, viewport),  # the viewport's threads end before the worker
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The actors of some folders with their pictures: a click loads one; .actor files are dropped into the 3D view.
+"""The actors of some folders with their pictures, which are dragged into the 3D view; a click on the name loads one.
 
 Folders are read in a thread, at the first look and on request, so that the interface never waits for a disk.
 """
@@ -14,13 +14,15 @@ import bpy
 import bpy.utils.previews
 import numpy as np
 
-from . import session, thumbnails
+from . import dragging, session, thumbnails
 from .attempt import Attempt
 from .errors import SceneError
 
 _TICK = 0.1  # seconds between two looks at the thread
 _WIDTH = 110  # pixels of a picture and what is around it
 _PICTURE = 4.5  # of a picture's side, in rows of text
+_NO_WIDTH = 0.01  # rows of text: less than a pixel, what is in it lies under what comes next
+_DRAG = "Drag the picture into the 3D view: the actor stands where you drop it. Or click, and click again there"
 
 
 class _Shelf:
@@ -106,10 +108,10 @@ def draw(layout: Any, width: float) -> None:
         column.label(text="into the 3D view, put them into", icon="BLANK1")
         column.label(text="the actor folder, or add a folder", icon="BLANK1")
     grid = layout.grid_flow(row_major=True, columns=max(int(width / _WIDTH), 1), even_columns=True, align=False)
-    for actor in shelf.found:
+    for index, actor in enumerate(shelf.found):
         cell = grid.box().column(align=True)
         icon = shelf.icons.get(str(actor.path))
-        cell.template_icon(icon.icon_id if icon is not None else _NOBODY, scale=_PICTURE)
+        _draw_picture(cell, icon.icon_id if icon is not None else _NOBODY, index)
         button = cell.operator("avatar.load_actor", text=actor.path.stem)
         button.filepath = str(actor.path)
     row = layout.row(align=True)
@@ -194,11 +196,42 @@ _NOBODY = bpy.types.UILayout.bl_rna.functions["prop"].parameters["icon"].enum_it
 
 def register() -> None:
     _register()
+    bpy.types.WindowManager.avatar_picked = bpy.props.EnumProperty(
+        name="Actor", items=_choices, get=lambda _: -1, set=_pick_up, options={"SKIP_SAVE"}
+    )
 
 
 def unregister() -> None:
+    del bpy.types.WindowManager.avatar_picked
     shelf.close()
     _unregister()
+
+
+def _draw_picture(cell: Any, icon: int, index: int) -> None:
+    """With an unseen choice of the actor over it: choices are made when the mouse is pressed, so that a drag can begin;
+    pictures and operators do not answer to that."""
+    row = cell.row(align=True)
+    row.alignment = "CENTER"
+    below = row.row(align=True)
+    below.ui_units_x = _NO_WIDTH
+    below.template_icon(icon, scale=_PICTURE)
+    over = row.column(align=True)
+    over.ui_units_x, over.scale_y, over.emboss = _PICTURE, _PICTURE, "NONE"
+    if dragging.under_way():  # or the button that was pressed would go on waiting for its release
+        over.label()
+    else:
+        over.prop_enum(bpy.context.window_manager, "avatar_picked", str(index), text=" ", icon="NONE")
+
+
+def _choices(_: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str, int]]:
+    """One for each actor that is shown. Blender wants them kept."""
+    shelf.choices = [(str(index), actor.path.stem, _DRAG, index) for index, actor in enumerate(shelf.found or ())]
+    return shelf.choices
+
+
+def _pick_up(_: Any, index: int) -> None:
+    if shelf.found is not None and index < len(shelf.found):
+        dragging.pick_up(shelf.found[index].path)
 
 
 def _show(icon: Any, picture: np.ndarray) -> None:

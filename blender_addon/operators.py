@@ -41,7 +41,8 @@ class AVATAR_OT_load_actor(FileAttempt, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self.filepath and context.region_data is not None and context.region.type == "WINDOW":  # dropped
-            self.standing, self.location = True, ground_under(context, event)
+            mouse = event.mouse_region_x, event.mouse_region_y
+            self.standing, self.location = True, ground_under(context, mouse)
         return super().invoke(context, event)
 
     def work(self, context: bpy.types.Context) -> str:

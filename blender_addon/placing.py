@@ -11,9 +11,9 @@ from mathutils.geometry import intersect_line_plane
 _FARTHEST = 100.0  # metres from the eye: a view along the ground meets it nowhere
 
 
-def ground_under(context: bpy.types.Context, event: bpy.types.Event) -> Vector:
-    """The surface under the mouse, else the floor there, else the place as deep as the 3D cursor."""
-    region, view, mouse = context.region, context.region_data, (event.mouse_region_x, event.mouse_region_y)
+def ground_under(context: bpy.types.Context, mouse: tuple[int, int]) -> Vector:
+    """The surface under the mouse (pixels of the region), else the floor there, else as deep as the 3D cursor is."""
+    region, view = context.region, context.region_data
     eye, ray = region_2d_to_origin_3d(region, view, mouse), region_2d_to_vector_3d(region, view, mouse)
     hit, place, *_ = context.scene.ray_cast(context.evaluated_depsgraph_get(), eye, ray)
     if hit:

@@ -27,10 +27,10 @@ def main(program: str, actor: str, output: str = str(blenders.ROOT / "docs" / "i
                 time.sleep(2)
                 window.photograph(Path(output) / f"{name}.png")
                 (folder / f"{name}.taken").touch()
-        with windows.window(studio, "drop_window") as window:
-            places = json.loads(window.wait_for("ready"))
-            window.drag(places["start"], places["end"])
-            window.wait_for("dropped")
+        with windows.window(studio, "drag_window") as window:
+            places = json.loads(window.wait_for("shown"))
+            window.hold(places["picture"], places["ends"][0])
+            time.sleep(2)
             window.photograph(Path(output) / "library.png")
 
 

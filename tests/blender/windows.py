@@ -43,18 +43,38 @@ class Window:
 
     def press(self, key: str) -> None:
         """A key of the keyboard, in Blender's window."""
-        find = ["search", "--onlyvisible", "--class", "blender", "windowfocus"]
-        pointer = ["mousemove", str(WIDTH // 3), str(HEIGHT // 2)]
-        subprocess.run(["xdotool", *find, *pointer, "key", key], check=True, env=self.environment)
+        self.focus()
+        self.mouse("mousemove", WIDTH // 3, HEIGHT // 2, "key", key)
+
+    def focus(self) -> None:
+        """Has keys go to Blender's window; while a button of the mouse is held it is too late."""
+        self.mouse("search", "--onlyvisible", "--class", "blender", "windowfocus")
 
     def drag(self, start: Sequence[int], end: Sequence[int]) -> None:
-        """With the left button held, in steps, as a hand does; pixels from the screen's top left."""
-        steps = [[round(a + (b - a) * share / 10) for a, b in zip(start, end)] for share in range(11)]
-        orders = ["mousemove", *map(str, start), "sleep", "0.5", "mousedown", "1", "sleep", "0.5"]
-        for x, y in steps:
-            orders += ["mousemove", str(x), str(y), "sleep", "0.1"]
-        orders += ["sleep", "0.5", "mouseup", "1"]
-        subprocess.run(["xdotool", *orders], check=True, env=self.environment)
+        """With the left button held; pixels from the screen's top left."""
+        self.hold(start, end)
+        self.mouse("mouseup", 1)
+
+    def hold(self, start: Sequence[int], end: Sequence[int]) -> None:
+        """A drag that is not let go."""
+        self.point(start)
+        self.mouse("mousedown", 1, "sleep", 0.5)
+        self.move(start, end)
+
+    def point(self, place: Sequence[int]) -> None:
+        """Comes from beside it."""
+        self.move((place[0], place[1] + 20), place)
+
+    def move(self, start: Sequence[int], end: Sequence[int]) -> None:
+        """In steps, as a hand does it."""
+        orders: list[object] = []
+        for share in range(11):
+            orders += ["mousemove", *(round(a + (b - a) * share / 10) for a, b in zip(start, end)), "sleep", 0.1]
+        self.mouse(*orders, "sleep", 0.5)
+
+    def mouse(self, *orders: object) -> None:
+        """As xdotool wants them."""
+        subprocess.run(["xdotool", *map(str, orders)], check=True, env=self.environment)
 
 
 def missing() -> list[str]:

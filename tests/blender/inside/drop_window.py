@@ -22,7 +22,6 @@ from bpy_extras.view3d_utils import location_3d_to_region_2d
 sys.path.insert(0, __file__.rpartition("/")[0])
 import steps
 
-WAIT = 600  # times 0.1 s
 FIRST_FILE = (60, 36)  # pixels from the top left of a list of files to the first one
 DROP = (0.4, 0.3)  # of the 3D view's sides, from its bottom left
 
@@ -48,7 +47,7 @@ def scenario(actor: str) -> Iterator[float]:
     next(region for region in area.regions if region.type == "UI").active_panel_category = "Avatar"
     area.tag_redraw()
     shelf = importlib.import_module(f"{steps.EXTENSION}.library").shelf
-    yield from until(lambda: shelf.found)
+    yield from steps.until(lambda: shelf.found)
     yield 2.0
     files = next(region for region in browser.regions if region.type == "WINDOW")
     start = files.x + FIRST_FILE[0], window.height - (files.y + files.height) + FIRST_FILE[1]
@@ -56,7 +55,7 @@ def scenario(actor: str) -> Iterator[float]:
     end = region.x + drop[0], window.height - region.y - drop[1]
     bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
     steps.tell("ready", json.dumps({"start": start, "end": end}))
-    yield from until(avatars)
+    yield from steps.until(avatars)
     yield 1.0
     rig = avatars()[0]
     lowest = min((rig.children[0].matrix_world @ corner.co for corner in rig.children[0].data.vertices), key=height)
@@ -65,7 +64,7 @@ def scenario(actor: str) -> Iterator[float]:
     seen = location_3d_to_region_2d(region, space.region_3d, feet)
     bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
     steps.tell("dropped", json.dumps({"seen": list(seen), "wanted": drop, "floor": feet.z}))
-    yield from until(lambda: not avatars())
+    yield from steps.until(lambda: not avatars())
     panel = next(region for region in area.regions if region.type == "UI")
     with bpy.context.temp_override(window=window, area=area, region=panel):
         bpy.ops.avatar.load_actor("INVOKE_DEFAULT", filepath=str(folder / "robin.actor"))  # as the library's button
@@ -79,14 +78,6 @@ def avatars() -> list[Any]:
 
 def height(point: Any) -> float:
     return point.z
-
-
-def until(met: Any) -> Iterator[float]:
-    for _ in range(WAIT):
-        if met():
-            return
-        yield 0.1
-    raise TimeoutError("nothing happens in the window")
 
 
 steps.run(scenario(sys.argv[sys.argv.index("--") + 1]))

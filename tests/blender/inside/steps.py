@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import addon_utils  # comes with bpy
@@ -55,3 +55,12 @@ def view3d() -> tuple[bpy.types.Window, bpy.types.Area, bpy.types.Region]:
     window = bpy.context.window_manager.windows[0]
     area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
     return window, area, next(region for region in area.regions if region.type == "WINDOW")
+
+
+def until(met: Callable[[], object]) -> Iterator[float]:
+    """Waits until something is there."""
+    for _ in range(WAIT):
+        if met():
+            return
+        yield 0.1
+    raise TimeoutError("nothing happens in the window")
