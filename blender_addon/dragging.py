@@ -57,7 +57,7 @@ class AVATAR_OT_place_actor(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if context.area is None or context.area.type != "VIEW_3D":
-            cls.poll_message_set("Drag a picture of the library in a 3D view's sidebar")
+            cls.poll_message_set("Drag a picture of the library into a 3D view")
             return False
         return True
 
@@ -140,9 +140,8 @@ class _Ghost:
         if self.place is None or region.as_pointer() != self._region:
             return
         feet = location_3d_to_region_2d(region, view, self.place)
-        head = location_3d_to_region_2d(
-            region, view, self.place + view.view_rotation @ Vector((0, self._height, 0))
-        )  # facing the eye
+        up = Vector(view.view_matrix[1][:3])  # of the eye, which the picture faces
+        head = location_3d_to_region_2d(region, view, self.place + self._height * up)
         if feet is None or head is None:
             return
         gpu.state.blend_set("ALPHA")

@@ -32,6 +32,7 @@ class _Shelf:
         self.found: list[thumbnails.Thumbnail] | None = None  # None: not looked yet
         self.icons: Any = None  # bpy.utils.previews
         self.folders: list[Path] = []  # that were looked at
+        self.choices: list[tuple[str, str, str, int]] = []  # of an actor, kept as Blender wants it
         self._thread: threading.Thread | None = None
         self._next: list[thumbnails.Thumbnail] = []
 
@@ -224,7 +225,7 @@ def _draw_picture(cell: Any, icon: int, index: int) -> None:
 
 
 def _choices(_: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str, int]]:
-    """One for each actor that is shown. Blender wants them kept."""
+    """One for each actor that is shown."""
     shelf.choices = [(str(index), actor.path.stem, _DRAG, index) for index, actor in enumerate(shelf.found or ())]
     return shelf.choices
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ _MAX_SIDE = 1024  # pixels of a file's picture
 SIDE = 256  # pixels that are shown
 _MOST = 200  # actors of all folders
 _MAX_BYTES = 4 * _MAX_SIDE**2  # that are read of a tensor
-_KINDS = {"U8": np.dtype(np.uint8), "F32": np.dtype("<f4")}
+_KINDS: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8), "F32": np.dtype("<f4")}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """An actor's picture is dragged from the library into the 3D view, by real events of a mouse.
 
-Argument: the actor file. Writes `shown` with the places of the picture and of drops (pixels from the screen's top left).
-To a file ask.NAME it answers by NAME, with the actors that there are then.
+Argument: the actor file. Writes `shown` with the places of the picture and of drops, in pixels from the screen's top
+left. To a file ask.NAME it answers by NAME, with the actors that there are then.
 """
 
 from __future__ import annotations

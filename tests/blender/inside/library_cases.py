@@ -28,6 +28,8 @@ def case_library_shows_actors_with_their_pictures(actor: Path) -> None:
     found = {entry.path.stem: entry.picture for entry in thumbnails.find([actor.parent, actor.parent / "nowhere"])}
     assert [name for name, picture in found.items() if picture is not None] == ["tiny"], found.keys()
     assert len(found) == 6 and found["tiny"].shape == (256, 256, 4) and np.ptp(found["tiny"][..., 3]) == 255
+    assert 1.4 < thumbnails.height(actor) < 2.2, "as tall as its body"
+    assert [thumbnails.height(actor.with_name(f"{name}.actor")) for name in ("empty", "huge", "odd")] == [None] * 3
     assert bpy.ops.avatar.add_folder(directory=str(actor.parent)) == {"FINISHED"}
     looked()
     icon = library_.shelf.icons[str(actor)]

@@ -18,6 +18,7 @@ NOTHING_IN_THE_BLEND = {
     *("check_worker", "stop_worker", "copy_install", "install_renderer", "cancel_install"),
     *("export_motion", "save_bone_map"),
     *("refresh_library", "add_folder", "remove_folder"),
+    "place_actor",  # Load Actor does what it does to the .blend
 }
 
 
