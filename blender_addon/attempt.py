@@ -10,7 +10,7 @@ import bpy
 
 from .client import WorkerError
 from .errors import SceneError
-from .properties import avatar_of
+from .properties import avatar_of, check_version, owner_scene
 
 
 class OnAvatar:
@@ -25,13 +25,18 @@ class OnAvatar:
 
 
 class Attempt:
-    """An operator's part that does `work`, which returns a sentence; its known failures become the operator's error."""
+    """An operator's part that does `work`, which returns a sentence; its known failures become the operator's error.
+
+    What a newer version of the extension has saved is not changed.
+    """
 
     def execute(self: Any, context: bpy.types.Context) -> set[str]:
         window = context.window
         if window is not None:
             window.cursor_modal_set("WAIT")
         try:
+            if "UNDO" in self.bl_options:
+                _refuse_newer(context)
             self.report({"INFO"}, self.work(context))
         except (SceneError, WorkerError) as error:
             sentence = str(error)
@@ -70,3 +75,10 @@ class FileAttempt(Attempt):
         if path.suffix != ".actor" or path.is_dir():
             raise SceneError(f"{path.name or 'The chosen folder'} is not an actor: choose a file that ends in .actor.")
         return path
+
+
+def _refuse_newer(context: bpy.types.Context) -> None:
+    """Raises SceneError."""
+    for found in (avatar_of(context.object), owner_scene(context.scene)):
+        if found is not None:
+            check_version(found)

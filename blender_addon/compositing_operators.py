@@ -25,7 +25,7 @@ class AVATAR_OT_setup_compositing(Attempt, bpy.types.Operator):
         return f"{len(actor_objects(avatars))} avatars render in '{avatars.name}' and are merged by depth: press F12."
 
 
-class AVATAR_OT_remove_compositing(bpy.types.Operator):
+class AVATAR_OT_remove_compositing(Attempt, bpy.types.Operator):
     """Remove the scene of the avatars and its nodes; the compositor is as it was before"""
 
     bl_idname = "avatar.remove_compositing"
@@ -39,13 +39,13 @@ class AVATAR_OT_remove_compositing(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def work(self, context: bpy.types.Context) -> str:
         scene = owner_scene(context.scene)
         if context.window is not None and context.window.scene == scene.avatar.avatars:
             context.window.scene = scene
         colours.release(scene)
         compositor.remove(scene)
-        return {"FINISHED"}
+        return f"Scene '{scene.name}' is composited as before."
 
 
 class AVATAR_OT_use_baked(FileAttempt, bpy.types.Operator):

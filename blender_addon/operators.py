@@ -134,17 +134,18 @@ class _OnBody:
         return True
 
 
-class AVATAR_OT_stand_in(_OnBody, bpy.types.Operator):
+class AVATAR_OT_stand_in(_OnBody, Attempt, bpy.types.Operator):
     """Let the avatar's body cast shadows and reflections without being seen; a second click stops it"""
 
     bl_idname = "avatar.stand_in"
     bl_label = "Cast Shadows"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        mesh = body_mesh(avatar_of(context.object))
+    def work(self, context: bpy.types.Context) -> str:
+        avatar: Any = avatar_of(context.object)  # poll saw to it
+        mesh: Any = body_mesh(avatar)
         set_stand_in(mesh, not is_stand_in(mesh))
-        return {"FINISHED"}
+        return f"'{avatar.name}' casts {'shadows' if is_stand_in(mesh) else 'no shadow'}."
 
 
 class AVATAR_OT_fit_bones(Attempt, bpy.types.Operator):
@@ -202,7 +203,7 @@ class AVATAR_OT_attach_head(Attempt, bpy.types.Operator):
         return f"{head.avatar.actor_name} follows '{body.name}'; {count} of its shape keys follow the body's."
 
 
-class AVATAR_OT_live(bpy.types.Operator):
+class AVATAR_OT_live(Attempt, bpy.types.Operator):
     """Show the avatars in the 3D view as they will be rendered; a second click shows their bodies again"""
 
     bl_idname = "avatar.live"
@@ -216,9 +217,9 @@ class AVATAR_OT_live(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def work(self, context: bpy.types.Context) -> str:
         viewport.set_live(context.scene, not context.scene.avatar.live)
-        return {"FINISHED"}
+        return f"The 3D view shows {'the avatars' if context.scene.avatar.live else 'their bodies'}."
 
 
 def is_stand_in(mesh: bpy.types.Object) -> bool:

@@ -34,24 +34,25 @@ class _OnPerson:
         return True
 
 
-class AVATAR_OT_sample_person(_OnPerson, bpy.types.Operator):
+class AVATAR_OT_sample_person(_OnPerson, Attempt, bpy.types.Operator):
     """A new person, drawn by chance. The same seed is the same person again"""
 
     bl_idname = "avatar.sample_person"
     bl_label = "Sample"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
-    seed: bpy.props.IntProperty(name="Seed", default=42, min=0)
+    seed: bpy.props.IntProperty(name="Seed", description="Which person: any number", default=42, min=0)
     spread: bpy.props.FloatProperty(
         name="Spread", description="1: people as different as real ones; 0: the average person", default=1.0, min=0.0
     )
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        sample(avatar_of(context.object), self.seed, self.spread)
-        return {"FINISHED"}
+    def work(self, context: bpy.types.Context) -> str:
+        actor: Any = avatar_of(context.object)  # poll saw to it
+        sample(actor, self.seed, self.spread)
+        return f"'{actor.name}' is person {self.seed}."
 
 
-class AVATAR_OT_key_person(_OnPerson, bpy.types.Operator):
+class AVATAR_OT_key_person(_OnPerson, Attempt, bpy.types.Operator):
     """Key this person now and another one some frames later: in between, one becomes the other"""
 
     bl_idname = "avatar.key_person"
@@ -61,13 +62,14 @@ class AVATAR_OT_key_person(_OnPerson, bpy.types.Operator):
     frames: bpy.props.IntProperty(name="Frames", description="Until the other person", default=24, min=1)
     seed: bpy.props.IntProperty(name="Seed", description="Of the other person", default=43, min=0)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        actor, scene = avatar_of(context.object), context.scene
-        key(actor, scene.frame_current)
-        scene.frame_set(scene.frame_current + self.frames)
+    def work(self, context: bpy.types.Context) -> str:
+        actor: Any = avatar_of(context.object)  # poll saw to it
+        scene, first = context.scene, context.scene.frame_current
+        key(actor, first)
+        scene.frame_set(first + self.frames)
         sample(actor, self.seed, 1.0)
         key(actor, scene.frame_current)
-        return {"FINISHED"}
+        return f"From frame {first} to {scene.frame_current} '{actor.name}' becomes person {self.seed}."
 
 
 class AVATAR_OT_make_mesh(Attempt, bpy.types.Operator):
