@@ -15,6 +15,7 @@ from .layers import Picture
 
 _PICTURE_VERTEX = "void main() { at = corner; gl_Position = vec4(corner * 2.0 - 1.0, 0.0, 1.0); }"
 # Four neighbours by hand: their colours are mixed, their depths are not, the closest counts. Row 0 is the top.
+# Blender lays what is drawn over the scene's displayed colours, and takes a display's gamma for 2.2, not for sRGB.
 _PICTURE_FRAGMENT = """
 void main() {
   ivec2 size = textureSize(colours, 0);
@@ -33,7 +34,10 @@ void main() {
   if (colour.a < 0.004) discard;
   vec4 clip = projection * vec4(0.0, 0.0, -depth, 1.0);
   gl_FragDepth = clamp(clip.z / clip.w * 0.5 + 0.5, 0.0, 1.0);
-  shade = colour;
+  vec3 captured = clamp(colour.rgb / colour.a, 0.0, 1.0);
+  vec3 dark = vec3(lessThan(captured, vec3(0.0031308)));
+  vec3 displayed = mix(1.055 * pow(captured, vec3(1.0 / 2.4)) - 0.055, 12.92 * captured, dark);
+  shade = vec4(pow(displayed, vec3(2.2)), 1.0) * colour.a;
 }
 """
 _BODY_VERTEX = """
@@ -53,14 +57,14 @@ class GpuPicture:
         self._colours = gpu.types.GPUTexture((width, height), format="RGBA16F", data=_buffer(picture.rgba))
         self._depths = gpu.types.GPUTexture((width, height), format="R32F", data=_buffer(picture.depth))
 
-    def draw(self, projection: Any) -> None:
-        """projection: of the view, Blender's window_matrix. Colours are written scene-linear, premultiplied."""
+    def draw(self, projection: Any, tested: bool) -> None:
+        """projection: of the view, Blender's window_matrix. tested: by depth; else it covers all objects."""
         shader, quad = _picture_shader()
         shader.bind()
         shader.uniform_sampler("colours", self._colours)
         shader.uniform_sampler("depths", self._depths)
         shader.uniform_float("projection", projection)
-        with _Tested("ALPHA_PREMULT"):
+        with _Tested("ALPHA_PREMULT", "LESS_EQUAL" if tested else "ALWAYS"):
             quad.draw(shader)
 
 
@@ -92,11 +96,11 @@ class GpuBody:
 class _Tested:
     """Depths are tested and written inside, colours blended as named."""
 
-    def __init__(self, blend: str) -> None:
-        self._blend = blend
+    def __init__(self, blend: str, test: str = "LESS_EQUAL") -> None:
+        self._blend, self._test = blend, test
 
     def __enter__(self) -> None:
-        gpu.state.depth_test_set("LESS_EQUAL")
+        gpu.state.depth_test_set(self._test)
         gpu.state.depth_mask_set(True)
         gpu.state.blend_set(self._blend)
 

@@ -30,6 +30,7 @@ from .properties import actor_file, actor_objects, body_mesh
 _TICK = 0.01  # seconds between two looks for a new picture
 _PATIENCE = 0.4  # seconds that the picture of an earlier pose stays
 _GRACE = 0.05  # seconds that drawing waits for a picture that is about to come
+_COVERING = "Avatars cover what is in front of them: switch the view's overlays on."
 _STANDING_IN = "BOUNDS"  # how Blender draws a body while its avatar is live
 _views: dict[int, _Space] = {}
 _handlers: list[Any] = []
@@ -58,11 +59,12 @@ class _Space:
     picture: GpuPicture | None = None  # of `drawn`
     bodies: tuple[View, list[GpuBody]] | None = None  # that stand in
     late: bool = False  # what is drawn is of an earlier pose
+    covering: bool = False  # Blender has no depths there to test with
     said: str = ""  # the sentence that is drawn
 
     @property
     def sentence(self) -> str:
-        return self.error or self.live.error
+        return self.error or self.live.error or (_COVERING if self.covering else "")
 
     @property
     def outdated(self) -> bool:
@@ -92,7 +94,7 @@ def shown(space: bpy.types.SpaceView3D) -> Shown | None:
 
 
 def sentence(space: bpy.types.SpaceView3D) -> str:
-    """Why a 3D view shows no avatars; empty where it does."""
+    """Why a 3D view shows no avatars, or covers objects with them; empty where all is well."""
     found = _views.get(space.as_pointer())
     return found.sentence if found is not None else ""
 
@@ -137,6 +139,7 @@ def _draw() -> None:
     if key not in _views:
         _views[key] = _Space(Live(_render, lambda: session.current.contended, session.LIVE_THREAD))
     space = _views[key]
+    space.covering = _covering(context.space_data)
     try:
         session.current.settle()
         space.eye = _eye(context)
@@ -153,10 +156,10 @@ def _draw() -> None:
     on_time = space.late and time.monotonic() - space.live.asked < _PATIENCE
     if space.picture is not None and newest is not None and (newest.view == view or on_time):
         space.bodies = None
-        space.picture.draw(context.region_data.window_matrix)
+        space.picture.draw(context.region_data.window_matrix, tested=not space.covering)
         return
     space.late = False
-    if not space.sentence:
+    if not (space.error or space.live.error):
         _draw_bodies(context, space, view)
 
 
@@ -192,6 +195,11 @@ def _camera(space: bpy.types.SpaceView3D) -> Matrix | None:
     """Where the camera is that a 3D view looks through."""
     looks = space.region_3d.view_perspective == "CAMERA" and space.camera is not None
     return space.camera.matrix_world.copy() if looks else None
+
+
+def _covering(space: bpy.types.SpaceView3D) -> bool:
+    """Whether the view keeps no depths: EEVEE writes them for overlays alone."""
+    return not space.overlay.show_overlays and space.shading.type in ("MATERIAL", "RENDERED")
 
 
 def _view(scene: bpy.types.Scene, space: bpy.types.SpaceView3D, eye: _Eye, depsgraph: bpy.types.Depsgraph) -> View:
