@@ -13,15 +13,24 @@ from .errors import SceneError
 from .properties import avatar_of, check_version, owner_scene
 
 
+def may_change(operator: Any, avatar: bpy.types.Object) -> bool:
+    """For polls: whether an operator may do its work on an avatar; one of another .blend is only read."""
+    if avatar.library is not None and "UNDO" in operator.bl_options:
+        operator.poll_message_set("This avatar is linked from another .blend: press Pose Linked Avatar Here first")
+        return False
+    return True
+
+
 class OnAvatar:
     """An operator's part that wants an avatar, or something that belongs to it, to be active."""
 
     @classmethod
     def poll(cls: Any, context: bpy.types.Context) -> bool:
-        if avatar_of(context.object) is None:
+        avatar = avatar_of(context.object)
+        if avatar is None:
             cls.poll_message_set("Select an avatar first")
             return False
-        return True
+        return may_change(cls, avatar)
 
 
 class Attempt:

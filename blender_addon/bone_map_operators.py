@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from . import bone_maps, session
-from .attempt import Attempt
+from .attempt import Attempt, may_change
 from .drive import FINGER_PARTS, PARTS, tell
 from .errors import SceneError
 from .properties import actor_file, avatar_of
@@ -48,7 +48,7 @@ class _OnCharacter:
         if avatar is None or not avatar.avatar.joint_map:
             cls.poll_message_set("Let an armature of your own drive an actor first")
             return False
-        return True
+        return may_change(cls, avatar)
 
 
 class AVATAR_OT_save_bone_map(_OnCharacter, Attempt, bpy.types.Operator):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from . import baked, colours, compositor, overscan
@@ -48,7 +50,18 @@ class AVATAR_OT_remove_compositing(Attempt, bpy.types.Operator):
         return f"Scene '{scene.name}' is composited as before."
 
 
-class AVATAR_OT_use_baked(FileAttempt, bpy.types.Operator):
+class _Composited:
+    """An operator's part that wants the scene's avatars to be composited."""
+
+    @classmethod
+    def poll(cls: Any, context: bpy.types.Context) -> bool:
+        if not compositor.is_set_up(owner_scene(context.scene)):
+            cls.poll_message_set("Press Set Up Compositing first")
+            return False
+        return True
+
+
+class AVATAR_OT_use_baked(_Composited, FileAttempt, bpy.types.Operator):
     """Take the avatars from baked pictures: choose one of those that the command 'avatar bake' wrote"""
 
     bl_idname = "avatar.use_baked"
@@ -68,12 +81,19 @@ class AVATAR_OT_render_again(Attempt, bpy.types.Operator):
     bl_label = "Render Instead"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if baked.source(owner_scene(context.scene)) is None:
+            cls.poll_message_set("The avatars are rendered already")
+            return False
+        return True
+
     def work(self, context: bpy.types.Context) -> str:
         baked.render_again(owner_scene(context.scene))
         return "The avatars are rendered again."
 
 
-class AVATAR_OT_keep_colours(Attempt, bpy.types.Operator):
+class AVATAR_OT_keep_colours(_Composited, Attempt, bpy.types.Operator):
     """Show avatars as they were captured: only the set goes through the view transform, in the compositor. Press again
     to have it for the whole picture"""
 

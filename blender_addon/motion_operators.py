@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from . import motion, session
-from .attempt import Attempt, FileAttempt
+from .attempt import Attempt, FileAttempt, may_change
 from .errors import SceneError
 from .pose import current_betas, rest_pelvis
 from .properties import actor_file, avatar_of, body_mesh
@@ -26,7 +26,7 @@ class _Rigged:
         if avatar is None or avatar.type != "ARMATURE":
             cls.poll_message_set("Select the armature of an avatar first")
             return False
-        return True
+        return may_change(cls, avatar)
 
 
 class AVATAR_OT_import_motion(_Rigged, FileAttempt, bpy.types.Operator):
@@ -148,7 +148,7 @@ class AVATAR_OT_import_faces(FileAttempt, bpy.types.Operator):
         if avatar is None or body_mesh(avatar) is None:
             cls.poll_message_set("Select an avatar with a body first")
             return False
-        return True
+        return may_change(cls, avatar)
 
     def work(self, context: bpy.types.Context) -> str:
         scene = context.scene

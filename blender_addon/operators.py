@@ -12,7 +12,7 @@ from mathutils import Vector
 
 from . import bone_maps, compositor, relative_paths, session, viewport
 from .attach import add_expressions, attach
-from .attempt import Attempt, FileAttempt
+from .attempt import Attempt, FileAttempt, may_change
 from .errors import SceneError
 from .placing import ground_under
 from .pose import current_betas
@@ -112,7 +112,7 @@ class AVATAR_OT_read_appearance(Attempt, bpy.types.Operator):
         if avatar is None or avatar.avatar.appearance is None:
             cls.poll_message_set("Select an avatar and choose a picture of a person for it first")
             return False
-        return True
+        return may_change(cls, avatar)
 
     def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
@@ -131,7 +131,7 @@ class _OnBody:
         if avatar is None or body_mesh(avatar) is None:
             cls.poll_message_set("Select an avatar with a body first")
             return False
-        return True
+        return may_change(cls, avatar)
 
 
 class AVATAR_OT_stand_in(_OnBody, Attempt, bpy.types.Operator):
@@ -161,7 +161,7 @@ class AVATAR_OT_fit_bones(Attempt, bpy.types.Operator):
         if avatar is None or avatar.type != "ARMATURE" or body_mesh(avatar) is None:
             cls.poll_message_set("Select an avatar that has bones and a body first")
             return False
-        return True
+        return may_change(cls, avatar)
 
     def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it

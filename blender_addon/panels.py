@@ -11,7 +11,7 @@ from . import baked, colours, compositor, library, overscan
 from .errors import SceneError
 from .linked import linked_collection
 from .operators import AVATAR_OT_attach_head, is_stand_in
-from .people import AVATAR_OT_sample_person, codes
+from .people import codes
 from .properties import actor_file, actor_objects, avatar_of, body_mesh, mask_names, owner_scene
 from .renderer_panels import draw_text
 
@@ -141,7 +141,7 @@ class AVATAR_PT_person(_AvatarPanel, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return AVATAR_OT_sample_person.poll(context)
+        return bool(codes(avatar_of(context.object)))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout

@@ -14,8 +14,7 @@ import numpy as np
 
 from . import session
 from .attach import follow_key
-from .attempt import Attempt
-from .errors import SceneError
+from .attempt import Attempt, may_change
 from .pose import current_betas, read_controls
 from .properties import actor_file, avatar_of, body_mesh
 from .rig import RigArrays, build_rig, fit_bones
@@ -28,10 +27,11 @@ class _OnPerson:
 
     @classmethod
     def poll(cls: Any, context: bpy.types.Context) -> bool:
-        if not codes(avatar_of(context.object)):
+        avatar = avatar_of(context.object)
+        if avatar is None or not codes(avatar):
             cls.poll_message_set("Select an avatar that generates people first")
             return False
-        return True
+        return may_change(cls, avatar)
 
 
 class AVATAR_OT_sample_person(_OnPerson, Attempt, bpy.types.Operator):
@@ -90,12 +90,10 @@ class AVATAR_OT_make_mesh(Attempt, bpy.types.Operator):
         if actor is None or not codes(actor) or actor.type != "ARMATURE":
             cls.poll_message_set("Select the armature of an avatar that generates people first")
             return False
-        return True
+        return may_change(cls, actor)
 
     def work(self, context: bpy.types.Context) -> str:
         actor: Any = avatar_of(context.object)  # poll saw to it
-        if actor.library is not None:
-            raise SceneError(f"'{actor.name}' is linked from another file: make it local, or its mesh there.")
         made = make_mesh(actor, context, self.detail)
         return f"Made '{made.name}': {len(made.data.vertices)} vertices; the avatar itself is not rendered any more."
 

@@ -76,6 +76,28 @@ def case_baked_pictures_have_the_same_passes(actor: Path) -> None:
         np.testing.assert_allclose(now, before, atol=1e-6)
 
 
+def case_pictures_of_before_there_was_a_box_are_merged_all_over(actor: Path) -> None:
+    """Baked by an older extension, whose passes had no Box: the picture is the same, and so it is live again."""
+    scene, _ = two_avatars(actor)
+    live, blend, pattern = still(scene), actor.with_name("shot.blend"), str(actor.with_name("avatars_####"))
+    bpy.ops.wm.save_as_mainfile(filepath=str(blend))
+    box = import_module(f"{ADDON}.box")
+    usual, box.PASS = box.PASS, "Unknown"
+    try:
+        assert import_module(f"{ADDON}.cli").run(["bake", "--frames", "1", "--output", pattern]) == 0
+    finally:
+        box.PASS = usual
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    scene = bpy.context.scene
+    told = import_module(f"{ADDON}.compositor").merge_node(scene).inputs[f"Avatars {usual}"]
+    assert bpy.ops.avatar.use_baked(filepath=pattern.replace("####", "0001.exr")) == {"FINISHED"}
+    assert not told.links and usual not in import_module(f"{ADDON}.baked").source(scene).outputs
+    np.testing.assert_allclose(still(scene), live, atol=1e-6)
+    assert bpy.ops.avatar.render_again() == {"FINISHED"}
+    assert told.links
+    np.testing.assert_allclose(still(scene), live, atol=1e-6)
+
+
 def case_limbs_are_a_pass(actor: Path) -> None:
     """Where an actor knows its limbs, the number of the one that shows; of the avatar that is in front."""
     scene, avatars = two_avatars(actor)

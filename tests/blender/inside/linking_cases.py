@@ -8,7 +8,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from avatars import activate, add_codes, avatars, controls, empty, file_of, load, part
+from avatars import activate, add_codes, avatars, controls, empty, failure, file_of, load, part
 
 SHOULDER, ANGLE = "left_shoulder", 0.7
 
@@ -51,6 +51,8 @@ def case_linked_actor_is_posed_by_an_override(actor: Path) -> None:
     assert 0.02 < np.mean(np.array(rendered())[3::4] > 0.5) < 0.9, "the linked avatar is in the picture"
     assert bpy.ops.avatar.remove_compositing() == {"FINISHED"}
     activate(linked)
+    for name in ("import_motion", "bake_motion", "stand_in", "fit_bones", "sample_person", "pack_actor", "find_actor"):
+        assert "press Pose Linked Avatar Here first" in failure(getattr(bpy.ops.avatar, name)), name
     assert bpy.ops.avatar.pose_here() == {"FINISHED"}
     (rig,) = part("properties").actor_objects(scene)
     body = part("properties").body_mesh(rig)
