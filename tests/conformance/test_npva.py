@@ -34,7 +34,7 @@ NONE = 1e-7  # norm of gradients that are rounding alone: of biases before a nor
 class Networks(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.encoder, self.decoders, self.aggregator = Encoder(), Decoders(config), Aggregator(config)
+        self.encoder, self.decoders, self.aggregator = Encoder(config.published), Decoders(config), Aggregator(config)
 
 
 def networks(salt: str, config: Config = PUBLISHED) -> Networks:

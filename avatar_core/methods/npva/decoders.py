@@ -50,6 +50,7 @@ class Decoders(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self._published = config.published
         first, features = LATENT[0], config.features
         coarse = first, 32, 16, 16, 8, 3
         factors = (16, 8, 8, 4, 4, 2, 1) if config.fine else (8, 4, 4, 2, 1)
@@ -60,6 +61,6 @@ class Decoders(nn.Module):
             self.displacement = _upwards((first, 64, 32, 32, 16, 16, 8, 3) if config.fine else coarse)
 
     def forward(self, z: Tensor) -> Maps:
-        z = z if self.training else channels_last(z)
+        z = z if self._published and self.training else channels_last(z)
         displacements = None if self.displacement is None else self.displacement(z)
         return Maps(self.geometry(z), displacements, self.features(z))

@@ -27,8 +27,8 @@ class Latent(NamedTuple):
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The faster layout, for inference: statistics of a batch and their gradients are summed less exactly in it, which
-    costs gradients three digits."""
+    """The faster layout. Statistics of a batch and their gradients are summed less exactly in it, which costs gradients
+    three digits: training as published goes without."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -46,10 +46,11 @@ class Down(nn.Module):
 
 class Encoder(nn.Module):
     """texture: [B, 3, 4 S, 4 S] in [0, 255], v = 1 in the top row. positions: [B, 3, S, S], less their mean and in
-    standard deviations. S is 256 as published, and any multiple of 32."""
+    standard deviations. S is 256 as published, and any multiple of 32. published: whether it trains exactly so."""
 
-    def __init__(self) -> None:
+    def __init__(self, published: bool = False) -> None:
         super().__init__()
+        self._published = published
         half = _WIDTH // 2
         self.texture = nn.Sequential(Down(3, _WIDTH), Down(_WIDTH, half))
         self.geometry = nn.Conv2d(3, half, 1)
@@ -59,7 +60,7 @@ class Encoder(nn.Module):
         self.log_std = nn.Conv2d(8, LATENT[0], 1)
 
     def forward(self, texture: Tensor, positions: Tensor) -> Latent:
-        if not self.training:
+        if not (self._published and self.training):
             texture, positions = channels_last(texture), channels_last(positions)
         geometry = leaky_relu(self.geometry(positions), SLOPE)
         x = self.trunk(torch.cat([self.texture(texture), geometry], 1))

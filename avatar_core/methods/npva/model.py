@@ -43,7 +43,7 @@ class Model(nn.Module):
         super().__init__()
         config.check()
         self.config, self.body = config, body
-        self.encoder = Encoder() if config.encoder else None
+        self.encoder = Encoder(config.published) if config.encoder else None
         self.decoders = Decoders(config)
         self.aggregator = Aggregator(config)
         self.driver = Driver(len(config.expressions), config.driver)
