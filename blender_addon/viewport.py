@@ -30,7 +30,7 @@ from .properties import actor_file, actor_objects, body_mesh
 _TICK = 0.01  # seconds between two looks for a new picture
 _PATIENCE = 0.4  # seconds that the picture of an earlier pose stays
 _GRACE = 0.05  # seconds that drawing waits for a picture that is about to come
-_COVERING = "Avatars cover what is in front of them: switch the view's overlays on."
+_COVERING = "Overlays are off: avatars cover all objects."
 _STANDING_IN = "BOUNDS"  # how Blender draws a body while its avatar is live
 _views: dict[int, _Space] = {}
 _handlers: list[Any] = []
@@ -249,10 +249,16 @@ def _draw_text() -> None:
     space.said = space.sentence
     if space.said:
         scale = context.preferences.system.ui_scale
-        blf.position(0, 20 * scale, 20 * scale, 0)
+        blf.position(0, _tools_width(context) + 20 * scale, 20 * scale, 0)
         blf.size(0, 12 * scale)
         blf.color(0, 1, 0.6, 0.2, 1)
         blf.draw(0, space.said)
+
+
+def _tools_width(context: bpy.types.Context) -> int:
+    """Pixels of the view that its tool bar covers on the left."""
+    bars = [bar for bar in context.area.regions if bar.type == "TOOLS" and bar.alignment == "LEFT"]
+    return max((bar.x + bar.width - context.region.x for bar in bars), default=0)
 
 
 def _tick() -> float | None:
