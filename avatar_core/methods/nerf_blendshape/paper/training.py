@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,12 +13,10 @@ from ....data.boxes import in_box, square_in
 from ....data.head_capture import HeadCapture
 from ....nn.pcg import pcg32_uniform
 from ...base import RayBatch
+from ..base import HeadModel
 from ..head import PlacedHead
 from .compositing import training_pixels
 from .march import MOST, interval, march
-
-if TYPE_CHECKING:
-    from .model import Model
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 """Two pictures [1, 3, H, W], display sRGB in [0, 1], to their distance, a scalar."""
@@ -56,7 +53,7 @@ class Lessons:
 
     def losses(
         self,
-        model: Model,
+        model: HeadModel,
         batches: Sequence[RayBatch],
         factors: list[tuple[Tensor, Tensor]],
         occupied: Tensor,
@@ -111,7 +108,7 @@ class Lessons:
 class _Render:
     """Pixels of one frame with gradients."""
 
-    model: Model
+    model: HeadModel
     batch: RayBatch
     table: Tensor
     occupied: Tensor
