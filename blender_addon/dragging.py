@@ -69,7 +69,7 @@ class AVATAR_OT_place_actor(bpy.types.Operator):
         context.window.cursor_modal_set("HAND")
         context.workspace.status_text_set(_HELP.format(Path(self.filepath).stem))
         context.window_manager.modal_handler_add(self)
-        _redraw(context)
+        _redraw()
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -90,11 +90,7 @@ class AVATAR_OT_place_actor(bpy.types.Operator):
 
     def cancel(self, context: bpy.types.Context) -> None:
         """Also when Blender ends it: another file is opened, the window is closed."""
-        _held.remove(self._ghost)
-        self._ghost.vanish(context)
-        context.workspace.status_text_set(None)
-        if context.window is not None:
-            context.window.cursor_modal_restore()
+        _let_go()
 
     def _place(self, context: bpy.types.Context) -> set[str]:
         self.cancel(context)
@@ -128,11 +124,10 @@ class _Ghost:
             with context.temp_override(area=area, region=region):
                 self.place = ground_under(context, (event.mouse_x - region.x, event.mouse_y - region.y))
             self._region = region.as_pointer()
-        _redraw(context)
+        _redraw()
 
-    def vanish(self, context: bpy.types.Context) -> None:
+    def vanish(self) -> None:
         bpy.types.SpaceView3D.draw_handler_remove(self._handler, "WINDOW")
-        _redraw(context)
 
     def _draw(self) -> None:
         context = bpy.context
@@ -168,7 +163,12 @@ class _Ghost:
         batch_for_shader(shader, "LINE_STRIP", {"pos": [(*point, 0.0) for point in seen]}).draw(shader)
 
 
-register, unregister = bpy.utils.register_classes_factory((AVATAR_OT_place_actor,))
+def unregister() -> None:
+    _let_go()  # Blender frees an operator that runs without a word to it
+    _unregister()
+
+
+register, _unregister = bpy.utils.register_classes_factory((AVATAR_OT_place_actor,))
 
 
 def _start(path: Path, place: dict[str, Any]) -> None:
@@ -176,6 +176,16 @@ def _start(path: Path, place: dict[str, Any]) -> None:
     with bpy.context.temp_override(**place):
         if not _held and bpy.ops.avatar.place_actor.poll():
             bpy.ops.avatar.place_actor("INVOKE_DEFAULT", filepath=str(path))
+
+
+def _let_go() -> None:
+    if not _held:
+        return
+    _held.pop().vanish()
+    for window in bpy.context.window_manager.windows:
+        window.cursor_modal_restore()
+        window.workspace.status_text_set(None)
+    _redraw()
 
 
 def _view_under(window: bpy.types.Window, x: int, y: int) -> tuple[bpy.types.Area, bpy.types.Region] | None:
@@ -193,10 +203,11 @@ def _holds(region: bpy.types.Region, x: int, y: int) -> bool:
     return region.x <= x < region.x + region.width and region.y <= y < region.y + region.height
 
 
-def _redraw(context: bpy.types.Context) -> None:
-    for area in context.window.screen.areas if context.window is not None else ():
-        if area.type == "VIEW_3D":
-            area.tag_redraw()
+def _redraw() -> None:
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
 
 
 def _cut_out(picture: np.ndarray | None) -> np.ndarray | None:
