@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pytest
@@ -23,29 +21,16 @@ from avatar_core.methods.nerf_blendshape.paper.training import sparsity, terms
 from avatar_core.methods.nerf_blendshape.space import field_pose, to_field
 from avatar_core.nn.encoding import spherical_harmonics
 from avatar_core.nn.pcg import pcg32_uniform
-from avatar_core.nn.tcnn import initial, layer_shapes, padded
+from avatar_core.nn.tcnn import initial, padded
 
 from .conftest import Reference
+from .nerf_blendshape_recording import Recording, pixel_rays, published, recorded_config
 from .weights import nerf_blendshape_density, nerf_blendshape_table
 
 DOUBLE = {"rtol": 1e-10, "atol": 1e-10}
 SINGLE = {"rtol": 1e-5, "atol": 1e-5}
 HALF = {"rtol": 2e-3, "atol": 2e-3}
 GRADIENT = 1e-4  # of the largest entry: the recording rounds points to single precision, which moves cells by a bit
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One of the two recorded configurations."""
-
-    values: Reference
-    prefix: str
-
-    def __getitem__(self, name: str) -> Tensor:
-        return torch.as_tensor(self.values[f"{self.prefix}/{name}"])
-
-    def array(self, name: str) -> np.ndarray:
-        return self.values[f"{self.prefix}/{name}"]
 
 
 @pytest.fixture(scope="module")
@@ -60,42 +45,7 @@ def full(nerf_blendshape_reference: Reference) -> Recording:
 
 @pytest.fixture(scope="module")
 def config(tiny: Recording) -> Config:
-    """The configuration that the recorded shapes and scales tell."""
-    scale, bases = tiny.array("scale"), tiny["bases"]
-    encoded, geometry = len(scale) * bases.shape[2], tiny["sigma_net_out"].shape[1] - 1
-    found = []
-    for width, density, colour in product(range(16, 257, 16), range(1, 9), range(1, 9)):
-        nets = (encoded, 1 + geometry, width, density), (16 + geometry, 3, width, colour)
-        sizes = [sum(m * n for m, n in layer_shapes(*net)) for net in nets]
-        if sizes == [len(tiny["pS"]), len(tiny["pC"])]:
-            found.append((width, density, colour))
-    assert len(found) == 1
-    width, density, colour = found[0]
-    return Config(
-        expressions=tuple(f"expression {k}" for k in range(len(bases))),
-        levels=len(scale),
-        features=bases.shape[2],
-        log2_size=int(np.log2(np.diff(tiny.array("offsets")).max())),
-        base=round(float(scale[0])) + 1,
-        finest=round(float(scale[-1])) + 1,
-        width=width,
-        density_layers=density,
-        colour_layers=colour,
-        geometry=geometry,
-        resolution=len(tiny["occ"]),
-    )
-
-
-def published(recording: Recording, resolution: int) -> dict[str, Tensor]:
-    """The state of a released file."""
-    return {
-        "encoder.embeddings_mean": recording["mean"][None],
-        "encoder.embeddings": recording["bases"],
-        "encoder.offsets": recording["offsets"],
-        "sigma_net.params": recording["pS"],
-        "color_net.params": recording["pC"],
-        "density_grid": torch.zeros(resolution, resolution, resolution),
-    }
+    return recorded_config(tiny)
 
 
 @pytest.fixture(params=[torch.float64, torch.float32], ids=["double", "single"])
@@ -382,17 +332,6 @@ def test_folder(nerf_blendshape_reference: Reference) -> None:
         stored = np.loadtxt(folder.folder / name).astype(np.float16).astype(np.float32)
         np.testing.assert_array_equal(found, stored)
         np.testing.assert_array_equal(read_range(folder.folder / name), stored)
-
-
-def pixel_rays(pose: np.ndarray, intrinsics: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Origins and directions [H W, 3] float32 through pixels whose centres are whole numbers."""
-    fx, fy, cx, cy, width, height = intrinsics
-    rows, columns = np.mgrid[: int(height), : int(width)]
-    local = np.stack([(columns - cx) / fx, (rows - cy) / fy, np.ones(rows.shape)], -1).reshape(-1, 3)
-    directions = local @ pose[:3, :3].T
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    origins = np.broadcast_to(pose[:3, 3], directions.shape)
-    return torch.as_tensor(origins.astype(np.float32)), torch.as_tensor(directions.astype(np.float32))
 
 
 def check_picture(pixels: Pixels, recording: Recording, limit: float) -> None:
