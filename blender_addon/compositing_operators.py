@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import baked, colours, compositor, overscan
+from . import baked, colours, compositor, obstacles, overscan
 from .attempt import Attempt, FileAttempt
 from .properties import actor_objects, owner_scene
 
@@ -24,7 +24,9 @@ class AVATAR_OT_setup_compositing(Attempt, bpy.types.Operator):
         if not compositor.is_set_up(scene):
             colours.release(scene)  # a copied scene, whose nodes are made anew
         avatars = compositor.set_up(scene)
-        return f"{len(actor_objects(avatars))} avatars render in '{avatars.name}' and are merged by depth: press F12."
+        count = len(actor_objects(avatars))
+        said = f"{count} avatar{'s render' if count > 1 else ' renders'} in '{avatars.name}', merged by depth"
+        return f"{said}. {obstacles.obstacle(scene) or 'Press F12.'}"
 
 
 class AVATAR_OT_remove_compositing(Attempt, bpy.types.Operator):

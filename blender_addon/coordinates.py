@@ -63,13 +63,7 @@ def camera_controls(
     the lens that sees, None for its middle.
     Raises SceneError for cameras that are not perspective.
     """
-    if camera.type != "CAMERA":
-        raise SceneError(f"'{camera.name}' is the scene's camera but no camera: choose a camera object.")
-    if camera.data.type != "PERSP":
-        raise SceneError(
-            f"Camera '{camera.name}' is {_KINDS.get(camera.data.type, camera.data.type)}; avatars need a"
-            " perspective camera: change its lens type."
-        )
+    check_camera(camera)
     projection = np.array(
         camera.calc_matrix_camera(
             depsgraph,
@@ -132,6 +126,17 @@ def world_from_blender(matrix: np.ndarray, name: str) -> tuple[np.ndarray, float
     turned = FROM_BLENDER @ rigid(matrix)
     turned[:3, 3] /= scale
     return turned, scale
+
+
+def check_camera(camera: bpy.types.Object) -> None:
+    """Raises SceneError for what is no perspective camera."""
+    if camera.type != "CAMERA":
+        raise SceneError(f"'{camera.name}' is the scene's camera but no camera: choose a camera object.")
+    if camera.data.type != "PERSP":
+        raise SceneError(
+            f"Camera '{camera.name}' is {_KINDS.get(camera.data.type, camera.data.type)}; avatars need a"
+            " perspective camera: change its lens type."
+        )
 
 
 def normals_to_blender(normals: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import blur, box, compat, cryptomatte, failures, session, shot
+from . import blur, box, compat, cryptomatte, failures, obstacles, session, shot
 from .blur import Sample
 from .box import Box
 from .client import WorkerError
@@ -189,8 +189,7 @@ def unregister() -> None:
 
 def _camera(scene: bpy.types.Scene, owner: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
     """The owner's camera in this frame, by markers too. One that `scene` does not hold is out of date."""
-    if owner.camera is None:
-        raise SceneError(f"Scene '{owner.name}' has no camera: choose one in its scene properties.")
+    obstacles.refuse(owner)
     camera = owner.camera.evaluated_get(depsgraph)
     if not camera.is_evaluated or scene.objects.get(owner.camera.name) != owner.camera:
         raise SceneError(

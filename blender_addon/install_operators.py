@@ -122,14 +122,15 @@ class AVATAR_OT_cancel_install(bpy.types.Operator):
 
 
 class AVATAR_OT_copy_install(bpy.types.Operator):
-    """Copy the terminal command that installs the renderer by hand, in a Python of your choice"""
+    """Copy the terminal command that installs the renderer by hand; its Python is then entered in the preferences"""
 
     bl_idname = "avatar.copy_install"
     bl_label = "Copy Install Command"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.window_manager.clipboard = runtime.install_command(runtime.source(Path(__file__).parent))
-        self.report({"INFO"}, "Copied: run it in a terminal, then choose the Python in avatars as Python.")
+        python, place = runtime.python_by_hand(), "Preferences > Add-ons > Neural Avatars"
+        self.report({"INFO"}, f"Copied: run it in a terminal, then enter {python} as Python in {place}.")
         return {"FINISHED"}
 
 

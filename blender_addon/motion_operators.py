@@ -65,7 +65,8 @@ class AVATAR_OT_import_motion(_Rigged, FileAttempt, bpy.types.Operator):
         said = (
             "" if rate or self.keep_rate else f"; the file names no frame rate, {_UNKNOWN_RATE:g} a second is assumed"
         )
-        return f"{len(pose)} recorded frames are {len(shown.pose)} frames from {scene.frame_current} on{said}."
+        first = scene.frame_current
+        return f"{self.file.name} is keyed on frames {first} to {first + len(shown.pose) - 1}{said}."
 
 
 class AVATAR_OT_sample_motion(_Rigged, Attempt, bpy.types.Operator):

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import baked, colours, compositor, library, overscan
+from . import baked, colours, compositor, library, obstacles, overscan
 from .errors import SceneError
 from .linked import linked_collection
 from .operators import AVATAR_OT_attach_head, is_stand_in
@@ -174,6 +174,9 @@ class AVATAR_PT_compositing(_AvatarPanel, bpy.types.Panel):
         missing = compositor.missing_links(scene)
         if missing:
             layout.label(text=f"Not rendered yet: {', '.join(missing)}", icon="ERROR")
+        obstacle = obstacles.obstacle(scene)
+        if obstacle:
+            draw_text(layout, context, obstacle, "ERROR")
         if scene.render.use_motion_blur or (scene.camera is not None and scene.camera.data.dof.use_dof):
             layout.prop(scene.avatar, "blur_samples")
         picture = baked.source(scene)

@@ -55,6 +55,10 @@ class AvatarPreferences(bpy.types.AddonPreferences):
         if overridden:
             said = f"The environment variable {worker_setup.COMMAND_VARIABLE} counts instead: {overridden}"
             layout.label(text=said, icon="INFO")
+        missing = worker_setup.missing() or bool(install_operators.progress())
+        if missing:
+            draw_install(layout, context)
+            layout.label(text="Or a renderer that is there already:")
         column = layout.column()
         column.active = not overridden
         column.prop(self, "python")
@@ -72,9 +76,8 @@ class AvatarPreferences(bpy.types.AddonPreferences):
             row = shelves.row(align=True)
             row.prop(folder, "path", text="")
             row.operator("avatar.remove_folder", text="", icon="X").index = index
-        shelves.operator("avatar.add_folder", text="Add Folder", icon="ADD")
-        if worker_setup.missing() or install_operators.progress():
-            draw_install(layout, context)
+        shelves.operator("avatar.add_folder", text="Add Folder of Actors", icon="ADD")
+        if missing:
             return
         row = layout.row()
         row.operator("avatar.check_worker", icon="CHECKMARK")

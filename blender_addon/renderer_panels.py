@@ -13,8 +13,8 @@ _LETTER = 7.0  # pixels of a letter, about
 _MARGIN = 9  # letters that icon and borders take
 _SHORTEST = 24  # letters of a line
 _MISSING = (
-    "Avatars are drawn by a program beside Blender, the renderer. It is not installed yet. The button fetches it (1 to"
-    " 5 GB, some minutes)."
+    "Avatars are drawn by a program beside Blender, the renderer. It is not installed yet. Install Renderer"
+    " fetches it (1 to 5 GB, some minutes), with Robin, a person to begin with."
 )
 _OFFLINE = "Blender may not use the network: tick Edit > Preferences > System > Network > Allow Online Access first."
 
@@ -34,6 +34,7 @@ class AVATAR_PT_first_step(_AvatarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         draw_install(self.layout, context)
+        _draw_preferences(self.layout)
 
 
 class AVATAR_PT_worker(_AvatarPanel, bpy.types.Panel):
@@ -49,6 +50,7 @@ class AVATAR_PT_worker(_AvatarPanel, bpy.types.Panel):
         row = self.layout.row(align=True)
         row.operator("avatar.check_worker", icon="CHECKMARK")
         row.operator("avatar.stop_worker", icon="CANCEL")
+        _draw_preferences(row, "")
 
 
 def draw_install(layout: Any, context: bpy.types.Context) -> None:
@@ -63,6 +65,7 @@ def draw_install(layout: Any, context: bpy.types.Context) -> None:
         draw_text(layout.box(), context, install_operators.failure(), "ERROR")
     if not bpy.app.online_access:
         draw_text(layout, context, _OFFLINE, "INTERNET_OFFLINE")
+        layout.operator("extensions.userpref_show_online", text="Show This Setting", icon="PREFERENCES")
     row = layout.row()
     row.scale_y = 1.4
     row.operator("avatar.install_renderer", icon="IMPORT")
@@ -86,6 +89,11 @@ def draw_text(layout: Any, context: bpy.types.Context, text: str, icon: str) -> 
 
 
 register, unregister = bpy.utils.register_classes_factory((AVATAR_PT_first_step, AVATAR_PT_worker))
+
+
+def _draw_preferences(layout: Any, text: str = "Renderer Preferences") -> None:
+    """A button to where another renderer, its device and its threads are chosen."""
+    layout.operator("preferences.addon_show", text=text, icon="PREFERENCES").module = __package__
 
 
 def _wrapped(text: str, width: int) -> list[str]:

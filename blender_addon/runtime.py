@@ -201,6 +201,11 @@ def install_command(target: str) -> str:
     return f"python3 -m venv ~/avatars && ~/avatars/bin/python -m pip install '{target}'"
 
 
+def python_by_hand() -> str:
+    """The Python that `install_command` makes, as the preferences take it."""
+    return r"~\avatars\Scripts\python.exe" if os.name == "nt" else "~/avatars/bin/python"
+
+
 def _unfit(program: str) -> str:
     """Why a Python cannot be used; empty where it can."""
     try:

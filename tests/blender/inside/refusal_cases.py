@@ -45,6 +45,31 @@ def case_other_cameras_are_refused(actor: Path) -> None:
         assert word in message and "'A'" in message and "perspective" in message, message
 
 
+def case_what_is_in_the_way_is_said_before_a_render_and_in_it(actor: Path) -> None:
+    obstacles = import_module(f"{ADDON}.obstacles")
+    shot.build(actor, {**shot.DEFAULTS})
+    scene, lens = bpy.context.scene, bpy.context.scene.camera.data
+    assert obstacles.obstacle(scene) == "" and render_error() == ""
+    lens.type = "ORTHO"
+    assert "perspective" in obstacles.obstacle(scene)
+    lens.type = "PERSP"
+    bpy.context.view_layer.objects.active = bpy.data.objects["tiny_rig"]
+    scene.render.engine = "BLENDER_WORKBENCH"
+    if obstacles.obstacle(scene):
+        bpy.ops.avatar.stand_in()
+    assert obstacles.obstacle(scene) == "", "no body is rendered"
+    bpy.ops.avatar.stand_in()
+    for said in (obstacles.obstacle(scene), render_error()):
+        assert "EEVEE" in said and "Cast Shadows" in said, said
+    scene.camera = None
+    assert "no camera: choose one" in obstacles.obstacle(scene)
+
+
+def case_the_copied_command_makes_the_python_that_is_named(actor: Path) -> None:
+    runtime = import_module(f"{ADDON}.runtime")
+    assert f"{runtime.python_by_hand()} -m pip install 'some.whl'" in runtime.install_command("some.whl")
+
+
 def case_uneven_scale_is_refused(actor: Path) -> None:
     shot.build(actor, {**shot.DEFAULTS})
     next(o for o in bpy.context.scene.objects if o.avatar.actor_path).scale = (1, 2, 1)
