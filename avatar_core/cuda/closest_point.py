@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,15 @@ class TriangleBVH:
             count = ctypes.c_longlong(self._node_count)
             trees = pointer(self._nodes), pointer(self._leaves)
             self._native.closest_refit(pointer(self.vertices), pointer(self._faces32), count, *trees)
+
+    def moved(self, vertices: Tensor) -> TriangleBVH:
+        """A mesh of other vertices, with a copy of this tree; as `refit`."""
+        other = copy(self)
+        other._copies = {}
+        if self._native is not None:
+            other._nodes, other._leaves = self._nodes.clone(), self._leaves.clone()
+        other.refit(vertices)
+        return other
 
     def answers(self, points: Tensor) -> bool:
         """Whether there are a tree, and kernels where the points are; else queries run their references."""

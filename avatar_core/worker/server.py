@@ -29,6 +29,7 @@ from blend_templates.motions import load_motion
 from .. import __version__
 from ..camera import Camera
 from ..controls import Controls
+from ..cuda.threads import thread_count
 from ..data.easymocap import UPS
 from ..errors import AvatarError
 from ..frame import Frame
@@ -174,13 +175,14 @@ class Server:
             raise RequestError(f"{camera.width} x {camera.height} is too large to send; render regions of it")
         actor = self._actor(job)
         began = time.perf_counter()
-        frame = actor.render(
-            controls,
-            camera,
-            quality,
-            cancel=lambda: job.cancelled,
-            progress=lambda value: self._progress(job, value),
-        )
+        with _sparing(quality):
+            frame = actor.render(
+                controls,
+                camera,
+                quality,
+                cancel=lambda: job.cancelled,
+                progress=lambda value: self._progress(job, value),
+            )
         region, planes = crop(frame)
         size = [camera.width, camera.height]
         return {"size": size, "region": region, "seconds": round(time.perf_counter() - began, 4)}, planes
@@ -334,6 +336,15 @@ def read_picture(encoded: object) -> np.ndarray:
         return pixels.reshape(PICTURE_SIDE, PICTURE_SIDE, 3)
     except ValueError as error:
         raise RequestError(f"a picture is {PICTURE_SIDE} x {PICTURE_SIDE} pixels of 3 bytes, in base 64") from error
+
+
+def _sparing(quality: str) -> contextlib.AbstractContextManager[None]:
+    """While coarse pictures are made, an interface draws: half of the processors are left to it."""
+    if quality != "draft":
+        return contextlib.nullcontext()
+    from ..nn.threads import torch_threads  # brings torch, which an actor has loaded by then
+
+    return torch_threads(max(1, thread_count() // 2))
 
 
 def crop(frame: Frame) -> tuple[list[int], dict[str, np.ndarray]]:

@@ -20,6 +20,8 @@ from avatar_core.frame import EMPTY_DEPTH
 from avatar_core.methods.neural_actor import raycast
 from avatar_core.methods.neural_actor.losses import pixel_means
 from avatar_core.methods.neural_actor.pose import to_canonical
+from avatar_core.quality import QUALITIES
+from avatar_core.render.tiles import Watch
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,22 @@ def test_pose_is_undone(actor: Actor, controls: Controls) -> None:
     rest = torch.tensor(actor.body.vertices)
     canonical = to_canonical(posed, posed.vertices)
     assert (canonical.points - rest).norm(dim=1).median() < 1e-4
+
+
+def test_a_draft_takes_short_cuts_but_shows_the_same(actor: Actor, controls: Controls) -> None:
+    """A moved tree gives the same answers, and coarser voxels hold the same samples; of these a ray may see a few more
+    before it counts as opaque."""
+    camera = Camera.look_at(np.array([0.3, 0.2, 3.0]), np.zeros(3), 0.7, 120, 160)
+    model, draft = actor._model, QUALITIES["draft"]
+    taken = model.render(controls, camera, draft)
+    long = raycast.RayCaster(model.field, model.pose(controls), model.shell, model.config.voxel, draft)
+    with torch.inference_mode():
+        wanted = long.render(camera, Watch())
+    np.testing.assert_allclose(taken.rgba, wanted.rgba, atol=draft.stop / 2)
+    np.testing.assert_allclose(taken.mask, wanted.mask, atol=1e-4)
+    both = (taken.mask > 0.5) & (wanted.mask > 0.5)
+    assert both.sum() > 500
+    np.testing.assert_allclose(taken.depth[both], wanted.depth[both], atol=0.005)
 
 
 def test_the_proxy_is_the_body_that_is_rendered(actor: Actor, controls: Controls) -> None:

@@ -72,7 +72,9 @@ class Model(nn.Module):
         progress: Callable[[float], None] | None = None,
     ) -> Frame:
         with torch.inference_mode():
-            caster = RayCaster(self.field, self.pose(controls), self.shell, self.config.voxel, quality)
+            hasty = quality.step > self.config.voxel  # coarser voxels do, which hold the same samples
+            posed = pose_body(self.tensors, self.schema.check(controls), hasty=hasty)
+            caster = RayCaster(self.field, posed, self.shell, self.config.voxel * (2 if hasty else 1), quality)
             return caster.render(camera, Watch(cancel, progress))
 
     def proxy_mesh(self, controls: Controls) -> tuple[np.ndarray, np.ndarray]:

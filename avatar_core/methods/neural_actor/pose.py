@@ -8,6 +8,7 @@ which is the same (blending is linear in the weights) and cheaper.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,11 @@ class BodyTensors(nn.Module):
         self.register_buffer("faces", torch.tensor(body.faces).long(), persistent=False)
         self.parents = tuple(int(parent) for parent in body.parents)
         self._shaped: tuple[object, ShapedBody] | None = None
+
+    @cached_property
+    def tree(self) -> TriangleBVH:
+        """Of the rest body."""
+        return TriangleBVH(self.vertices.cpu(), self.faces.cpu())
 
     def shaped(self, controls: Controls) -> ShapedBody:
         """The body in the controls' shape and expression; kept, since most frames of an animation share it."""
@@ -97,17 +103,21 @@ class PosedBody:
         return torch.cat([part.reshape(-1, 3) for part in (points, middles, corners.mean(1))])
 
 
-def pose_body(body: BodyTensors, controls: Controls, correction: tuple[Tensor, Tensor] | None = None) -> PosedBody:
+def pose_body(
+    body: BodyTensors, controls: Controls, correction: tuple[Tensor, Tensor] | None = None, hasty: bool = False
+) -> PosedBody:
     """Linear blend skinning without pose correctives, as in the paper; body shape and expression move the rest
     surface, and are taken back in canonical space. correction: added to pose and transl; differentiable with respect to
-    it, but for normals."""
+    it, but for normals. hasty: for few questions; the rest body's tree is moved along, which answers slower than one of
+    the pose but is there at once."""
     offset, rotations, transforms = _controlled(body, controls, correction)
     matrices = blend(body.weights, transforms)[:, :3]  # [V, 3, 4]
     rest = body.vertices + offset
     vertices = (matrices[:, :, :3] @ rest[..., None]).squeeze(-1) + matrices[:, :, 3]
     normals = vertex_normals(vertices.detach(), body.faces)
     surface = torch.cat([matrices.reshape(-1, 12), offset, normals, vertices], 1)
-    bvh = TriangleBVH(vertices.cpu(), body.faces.cpu())  # its tree is built there
+    there = vertices.cpu()  # trees are built there
+    bvh = body.tree.moved(there) if hasty else TriangleBVH(there, body.faces.cpu())
     return PosedBody(vertices, body.faces, surface, rotations, bvh)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ....data.capture import Capture
 from ....data.texture_maps import TextureMaps
 from ....frame import Frame
 from ....mesh_file import Mesh
+from ....nn.threads import torch_threads
 from ....quality import Quality
 from ....render.tiles import Watch, render_tiles
 from ...base import RayBatch
@@ -28,17 +29,7 @@ from .seams import Gutter
 from .training import JOINT, PAINTED, TEXTURE, losses
 
 _TILE = 1 << 14  # rays at a time
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Convolutions add up in an order that depends on the number of threads; frames must not depend on it."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(count)
+_one_thread = partial(torch_threads, 1)  # convolutions add up in an order that depends on their number; frames must not
 
 
 class Model(nn.Module):
@@ -132,7 +123,7 @@ class Model(nn.Module):
 
     def texture_image(self, controls: Controls) -> np.ndarray:
         """The texture map of a pose [S, S, 3] float32, display sRGB in [0, 1]."""
-        with torch.inference_mode(), one_thread():
+        with torch.inference_mode(), _one_thread():
             return self.paint(self._picture(controls), controls).clamp(0, 1).numpy(force=True)
 
     def paint(self, picture: Picture, controls: Controls) -> Tensor:
@@ -155,7 +146,7 @@ class Model(nn.Module):
     def _textured(self, controls: Controls) -> Picture:
         """A pose that can be rendered; its map is kept for the next picture of the same pose."""
         picture = self._picture(controls)
-        with one_thread():
+        with _one_thread():
             image = self.paint(picture, controls)
             if self._folded is None or not torch.equal(self._folded[0], image):
                 self._folded = image, self.renderer.texture_map(image.clamp(0, 1))
