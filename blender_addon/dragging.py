@@ -16,7 +16,7 @@ from gpu_extras.batch import batch_for_shader
 from gpu_extras.presets import draw_texture_2d
 from mathutils import Vector
 
-from . import thumbnails
+from . import redraw, thumbnails
 from .placing import ground_under
 
 _CLICK = 5  # pixels that a hand moves in a click
@@ -69,7 +69,7 @@ class AVATAR_OT_place_actor(bpy.types.Operator):
         context.window.cursor_modal_set("HAND")
         context.workspace.status_text_set(_HELP.format(Path(self.filepath).stem))
         context.window_manager.modal_handler_add(self)
-        _redraw()
+        redraw.views()
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -124,7 +124,7 @@ class _Ghost:
             with context.temp_override(area=area, region=region):
                 self.place = ground_under(context, (event.mouse_x - region.x, event.mouse_y - region.y))
             self._region = region.as_pointer()
-        _redraw()
+        redraw.views()
 
     def vanish(self) -> None:
         bpy.types.SpaceView3D.draw_handler_remove(self._handler, "WINDOW")
@@ -185,7 +185,7 @@ def _let_go() -> None:
     for window in bpy.context.window_manager.windows:
         window.cursor_modal_restore()
         window.workspace.status_text_set(None)
-    _redraw()
+    redraw.views()
 
 
 def _view_under(window: bpy.types.Window, x: int, y: int) -> tuple[bpy.types.Area, bpy.types.Region] | None:
@@ -201,13 +201,6 @@ def _view_under(window: bpy.types.Window, x: int, y: int) -> tuple[bpy.types.Are
 
 def _holds(region: bpy.types.Region, x: int, y: int) -> bool:
     return region.x <= x < region.x + region.width and region.y <= y < region.y + region.height
-
-
-def _redraw() -> None:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
 
 
 def _cut_out(picture: np.ndarray | None) -> np.ndarray | None:

@@ -14,7 +14,7 @@ import bpy
 import bpy.utils.previews
 import numpy as np
 
-from . import dragging, session, thumbnails
+from . import dragging, redraw, session, thumbnails
 from .attempt import Attempt
 from .errors import SceneError
 
@@ -68,10 +68,7 @@ class _Shelf:
         for actor in self.found:
             if actor.picture is not None:
                 _show(self.icons.new(str(actor.path)), actor.picture)
-        for window in bpy.context.window_manager.windows:
-            for area in window.screen.areas:
-                if area.type == "VIEW_3D":
-                    area.tag_redraw()
+        redraw.views()
         return None
 
 

@@ -48,7 +48,7 @@ class AVATAR_OT_load_actor(FileAttempt, bpy.types.Operator):
     def work(self, context: bpy.types.Context) -> str:
         path = self.actor
         scene = owner_scene(context.scene)
-        facts = session.current.actor(path)
+        facts = session.current.actor(path, chosen=True)
         header, arrays = session.current.body(path)
         name = path.stem
         collection = bpy.data.collections.new(name)
@@ -90,7 +90,7 @@ class AVATAR_OT_drive_armature(FileAttempt, bpy.types.Operator):
 
     def work(self, context: bpy.types.Context) -> str:
         armature, path = context.object, self.actor
-        facts = session.current.actor(path)
+        facts = session.current.actor(path, chosen=True)
         kept = bone_maps.joint_map(armature, path, facts.schema, bone_maps.chosen(self.bone_map))
         _named(armature, path, facts).joint_map = kept
         scene = owner_scene(context.scene)

@@ -81,8 +81,11 @@ class Session:
         self._note(describe(info))
         return info
 
-    def actor(self, path: Path, poll: Poll | None = None) -> ActorFacts:
-        """What is in an actor file; asked once for each state of the file. Raises WorkerError, SceneError."""
+    def actor(self, path: Path, poll: Poll | None = None, chosen: bool = False) -> ActorFacts:
+        """What is in an actor file; asked once for each state of the file. chosen: just now, and no avatar's yet.
+
+        Raises WorkerError, SceneError.
+        """
         known = self.known(path)
         if known is None:
             key = (str(path), *_stamp(path))
@@ -91,7 +94,8 @@ class Session:
             except WorkerError as error:
                 if error.kind != "absent":
                     raise
-                raise SceneError(f"{error}: press Find Actor File in the sidebar, tab Avatar.") from error
+                way = "choose a file that is there" if chosen else "press Find Actor File in the sidebar, tab Avatar"
+                raise SceneError(f"{error}: {way}.") from error
             known = self._facts[key] = ActorFacts(header["schema"], header["metadata"], tuple(header.get("limbs", ())))
         return known
 

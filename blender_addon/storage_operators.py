@@ -75,7 +75,7 @@ class AVATAR_OT_find_actor(OnAvatar, FileAttempt, bpy.types.Operator):
     def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
         path, lost = self.actor, avatar.avatar.actor_path
-        facts = session.current.actor(path)
+        facts = session.current.actor(path, chosen=True)
         graph = context.evaluated_depsgraph_get()
         read_controls(avatar, body_mesh(avatar), facts.schema, graph)  # refuses another skeleton
         found = [other for other in bpy.data.objects if other.avatar.actor_path == lost and other.library is None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import session
+from . import redraw, session
 from .attempt import Attempt
 
 
@@ -16,7 +16,10 @@ class AVATAR_OT_check_worker(Attempt, bpy.types.Operator):
     bl_label = "Check"
 
     def work(self, context: bpy.types.Context) -> str:
-        session.current.check()
+        try:
+            session.current.check()
+        finally:
+            redraw.views()  # it may have been pressed in the preferences
         return session.current.status
 
 

@@ -78,6 +78,10 @@ def case_missing_actor_is_found_again(actor: Path) -> None:
     moved = actor.rename(actor.parent / "moved" / "tiny.actor")
     said = refused(lambda: part("session").current.actor(file_of(first)))
     assert str(actor) in said and "press Find Actor File" in said, said
+    for choose in (bpy.ops.avatar.load_actor, bpy.ops.avatar.find_actor):
+        activate(first)
+        said = failure(lambda choose=choose: choose(filepath=str(actor)))
+        assert str(actor) in said and "choose a file that is there" in said, said
     activate(first)
     first.avatar.licence = second.avatar.licence = "of another file"
     first.data.bones["head"].name = "skull"
