@@ -131,8 +131,11 @@ def test_a_recorded_motion_comes_for_the_actors_joints(ask, actor, tmp_path):
     assert np.allclose(reply.planes["pose"][:, 1:22], 0.1) and not reply.planes["pose"][:, 22:].any()
 
 
-@pytest.mark.parametrize(("fields", "said"), [({"up": "x"}, "no axis"), ({"path": "/nowhere.npz"}, "/nowhere.npz")])
-def test_a_motion_that_cannot_be_read_is_refused_with_a_sentence(ask, fields, said):
+@pytest.mark.parametrize(
+    ("fields", "kind", "said"),
+    [({"up": "x"}, "bad_input", "no axis"), ({"path": "/nowhere.npz"}, "absent_motion", "/nowhere.npz")],
+)
+def test_a_motion_that_cannot_be_read_is_refused_with_a_sentence(ask, fields, kind, said):
     with pytest.raises(WorkerError, match=said) as caught:
         ask("motion", **{"path": "a.npz", **fields})
-    assert caught.value.kind == "bad_input"
+    assert caught.value.kind == kind
