@@ -10,27 +10,39 @@ import bpy
 
 from .client import WorkerError
 from .errors import SceneError
-from .properties import avatar_of, check_version, owner_scene
-
-
-def may_change(operator: Any, avatar: bpy.types.Object) -> bool:
-    """For polls: whether an operator may do its work on an avatar; one of another .blend is only read."""
-    if avatar.library is not None and "UNDO" in operator.bl_options:
-        operator.poll_message_set("This avatar is linked from another .blend: press Pose Linked Avatar Here first")
-        return False
-    return True
+from .properties import avatar_of, body_mesh, check_version, owner_scene
 
 
 class OnAvatar:
-    """An operator's part that wants an avatar, or something that belongs to it, to be active."""
+    """An operator's part that wants an avatar that fits, or something that belongs to it, to be active; one of another
+    .blend is only read."""
+
+    otherwise = "Select an avatar first"
+
+    @staticmethod
+    def fits(avatar: bpy.types.Object) -> bool:
+        return True
 
     @classmethod
     def poll(cls: Any, context: bpy.types.Context) -> bool:
         avatar = avatar_of(context.object)
-        if avatar is None:
-            cls.poll_message_set("Select an avatar first")
+        if avatar is None or not cls.fits(avatar):
+            cls.poll_message_set(cls.otherwise)
             return False
-        return may_change(cls, avatar)
+        if avatar.library is not None and "UNDO" in cls.bl_options:
+            cls.poll_message_set("This avatar is linked from another .blend: press Pose Linked Avatar Here first")
+            return False
+        return True
+
+
+class OnBody(OnAvatar):
+    """The same with an avatar that has a body."""
+
+    otherwise = "Select an avatar with a body first"
+
+    @staticmethod
+    def fits(avatar: bpy.types.Object) -> bool:
+        return body_mesh(avatar) is not None
 
 
 class Attempt:

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from . import bone_maps, session
-from .attempt import Attempt, may_change
+from .attempt import Attempt, OnAvatar
 from .drive import FINGER_PARTS, PARTS, tell
 from .errors import SceneError
 from .properties import actor_file, avatar_of
@@ -39,16 +39,14 @@ def _offered(operator: object, context: bpy.types.Context) -> list[tuple[str, st
     return _WITH_FINGERS if avatar is not None and avatar.avatar.fingers else _PARTS
 
 
-class _OnCharacter:
+class _OnCharacter(OnAvatar):
     """An operator's part that wants a character that drives an actor to be active."""
 
-    @classmethod
-    def poll(cls: Any, context: bpy.types.Context) -> bool:
-        avatar = avatar_of(context.object)
-        if avatar is None or not avatar.avatar.joint_map:
-            cls.poll_message_set("Let an armature of your own drive an actor first")
-            return False
-        return may_change(cls, avatar)
+    otherwise = "Let an armature of your own drive an actor first"
+
+    @staticmethod
+    def fits(avatar: bpy.types.Object) -> bool:
+        return bool(avatar.avatar.joint_map)
 
 
 class AVATAR_OT_save_bone_map(_OnCharacter, Attempt, bpy.types.Operator):

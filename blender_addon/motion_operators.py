@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from . import motion, session
-from .attempt import Attempt, FileAttempt, may_change
+from .attempt import Attempt, FileAttempt, OnAvatar, OnBody
 from .errors import SceneError
 from .pose import current_betas, rest_pelvis
 from .properties import actor_file, avatar_of, body_mesh
@@ -17,16 +17,14 @@ from .properties import actor_file, avatar_of, body_mesh
 _UNKNOWN_RATE = 30.0  # frames a second of a file that does not tell
 
 
-class _Rigged:
+class _Rigged(OnAvatar):
     """An operator's part that wants the armature of an avatar to be selected."""
 
-    @classmethod
-    def poll(cls: Any, context: bpy.types.Context) -> bool:
-        avatar = avatar_of(context.object)
-        if avatar is None or avatar.type != "ARMATURE":
-            cls.poll_message_set("Select the armature of an avatar first")
-            return False
-        return may_change(cls, avatar)
+    otherwise = "Select the armature of an avatar first"
+
+    @staticmethod
+    def fits(avatar: bpy.types.Object) -> bool:
+        return avatar.type == "ARMATURE"
 
 
 class AVATAR_OT_import_motion(_Rigged, FileAttempt, bpy.types.Operator):
@@ -134,7 +132,7 @@ class AVATAR_OT_bake_motion(_Rigged, Attempt, bpy.types.Operator):
         return f"{baked} bones are keyed from frame {scene.frame_start} to {scene.frame_end}; constraints are muted."
 
 
-class AVATAR_OT_import_faces(FileAttempt, bpy.types.Operator):
+class AVATAR_OT_import_faces(OnBody, FileAttempt, bpy.types.Operator):
     """Key the expressions with a face recorded by Live Link Face: its table of ARKit's coefficients (.csv)"""
 
     bl_idname = "avatar.import_faces"
@@ -142,14 +140,6 @@ class AVATAR_OT_import_faces(FileAttempt, bpy.types.Operator):
     bl_options = frozenset({"REGISTER", "UNDO"})
 
     filter_glob: bpy.props.StringProperty(default="*.csv", options={"HIDDEN"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        avatar = avatar_of(context.object)
-        if avatar is None or body_mesh(avatar) is None:
-            cls.poll_message_set("Select an avatar with a body first")
-            return False
-        return may_change(cls, avatar)
 
     def work(self, context: bpy.types.Context) -> str:
         scene = context.scene

@@ -12,7 +12,7 @@ from mathutils import Vector
 
 from . import bone_maps, compositor, relative_paths, session, viewport
 from .attach import add_expressions, attach
-from .attempt import Attempt, FileAttempt, may_change
+from .attempt import Attempt, FileAttempt, OnAvatar, OnBody
 from .errors import SceneError
 from .placing import ground_under
 from .pose import current_betas
@@ -99,20 +99,18 @@ class AVATAR_OT_drive_armature(FileAttempt, bpy.types.Operator):
         return bone_maps.described(armature, facts.schema)
 
 
-class AVATAR_OT_read_appearance(Attempt, bpy.types.Operator):
+class AVATAR_OT_read_appearance(OnAvatar, Attempt, bpy.types.Operator):
     """Let the avatar look like the person in its picture (Person, above)"""
 
     bl_idname = "avatar.read_appearance"
     bl_label = "Look Like This Person"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        avatar = avatar_of(context.object)
-        if avatar is None or avatar.avatar.appearance is None:
-            cls.poll_message_set("Select an avatar and choose a picture of a person for it first")
-            return False
-        return may_change(cls, avatar)
+    otherwise = "Select an avatar and choose a picture of a person for it first"
+
+    @staticmethod
+    def fits(avatar: bpy.types.Object) -> bool:
+        return avatar.avatar.appearance is not None
 
     def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
@@ -122,19 +120,7 @@ class AVATAR_OT_read_appearance(Attempt, bpy.types.Operator):
         return f"'{avatar.name}' looks like the person in '{image.name}'."
 
 
-class _OnBody:
-    """An operator's part that wants an avatar with a body to be active."""
-
-    @classmethod
-    def poll(cls: Any, context: bpy.types.Context) -> bool:
-        avatar = avatar_of(context.object)
-        if avatar is None or body_mesh(avatar) is None:
-            cls.poll_message_set("Select an avatar with a body first")
-            return False
-        return may_change(cls, avatar)
-
-
-class AVATAR_OT_stand_in(_OnBody, Attempt, bpy.types.Operator):
+class AVATAR_OT_stand_in(OnBody, Attempt, bpy.types.Operator):
     """Let the avatar's body cast shadows and reflections without being seen; a second click stops it"""
 
     bl_idname = "avatar.stand_in"
@@ -148,20 +134,18 @@ class AVATAR_OT_stand_in(_OnBody, Attempt, bpy.types.Operator):
         return f"'{avatar.name}' casts {'shadows' if is_stand_in(mesh) else 'no shadow'}."
 
 
-class AVATAR_OT_fit_bones(Attempt, bpy.types.Operator):
+class AVATAR_OT_fit_bones(OnAvatar, Attempt, bpy.types.Operator):
     """Move the bones to the joints of the body as its shape sliders (beta_00, …) stand now"""
 
     bl_idname = "avatar.fit_bones"
     bl_label = "Fit Bones to Shape"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        avatar = avatar_of(context.object)
-        if avatar is None or avatar.type != "ARMATURE" or body_mesh(avatar) is None:
-            cls.poll_message_set("Select an avatar that has bones and a body first")
-            return False
-        return may_change(cls, avatar)
+    otherwise = "Select an avatar that has bones and a body first"
+
+    @staticmethod
+    def fits(avatar: bpy.types.Object) -> bool:
+        return avatar.type == "ARMATURE" and body_mesh(avatar) is not None
 
     def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it

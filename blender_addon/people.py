@@ -14,7 +14,7 @@ import numpy as np
 
 from . import session
 from .attach import follow_key
-from .attempt import Attempt, may_change
+from .attempt import Attempt, OnAvatar
 from .pose import current_betas, read_controls
 from .properties import actor_file, avatar_of, body_mesh
 from .rig import RigArrays, build_rig, fit_bones
@@ -22,16 +22,14 @@ from .rig import RigArrays, build_rig, fit_bones
 RELIEF, NORMALS, COLOURS = "detail", "detail_normal", "Color"  # a shape key and attributes
 
 
-class _OnPerson:
+class _OnPerson(OnAvatar):
     """An operator's part that wants an avatar with codes to be active."""
 
-    @classmethod
-    def poll(cls: Any, context: bpy.types.Context) -> bool:
-        avatar = avatar_of(context.object)
-        if avatar is None or not codes(avatar):
-            cls.poll_message_set("Select an avatar that generates people first")
-            return False
-        return may_change(cls, avatar)
+    otherwise = "Select an avatar that generates people first"
+
+    @staticmethod
+    def fits(avatar: bpy.types.Object) -> bool:
+        return bool(codes(avatar))
 
 
 class AVATAR_OT_sample_person(_OnPerson, Attempt, bpy.types.Operator):
@@ -72,7 +70,7 @@ class AVATAR_OT_key_person(_OnPerson, Attempt, bpy.types.Operator):
         return f"From frame {first} to {scene.frame_current} '{actor.name}' becomes person {self.seed}."
 
 
-class AVATAR_OT_make_mesh(Attempt, bpy.types.Operator):
+class AVATAR_OT_make_mesh(OnAvatar, Attempt, bpy.types.Operator):
     """Make an ordinary mesh of this person: Cycles and EEVEE render it, it is exported as any mesh. It follows the
     avatar's bones and body shape; press again after changing the person's sliders"""
 
@@ -84,13 +82,11 @@ class AVATAR_OT_make_mesh(Attempt, bpy.types.Operator):
         name="Detail", description="Of the mesh: 1 is 10 mm, 2 is 5 mm, 4 is 2.5 mm", default=2, min=1, max=4
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        actor = avatar_of(context.object)
-        if actor is None or not codes(actor) or actor.type != "ARMATURE":
-            cls.poll_message_set("Select the armature of an avatar that generates people first")
-            return False
-        return may_change(cls, actor)
+    otherwise = "Select the armature of an avatar that generates people first"
+
+    @staticmethod
+    def fits(avatar: bpy.types.Object) -> bool:
+        return avatar.type == "ARMATURE" and bool(codes(avatar))
 
     def work(self, context: bpy.types.Context) -> str:
         actor: Any = avatar_of(context.object)  # poll saw to it

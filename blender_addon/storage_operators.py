@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from . import packing, session
-from .attempt import Attempt, FileAttempt, OnAvatar, may_change
+from .attempt import Attempt, FileAttempt, OnAvatar
 from .errors import SceneError
 from .pose import read_controls
 from .properties import actor_file, avatar_of, body_mesh, note_facts
@@ -30,20 +30,18 @@ class AVATAR_OT_pack_actor(OnAvatar, Attempt, bpy.types.Operator):
         return f"{avatar.avatar.actor_name} is saved inside of this .blend ({path.stat().st_size / 1e6:.1f} MB)."
 
 
-class AVATAR_OT_unpack_actor(Attempt, bpy.types.Operator):
+class AVATAR_OT_unpack_actor(OnAvatar, Attempt, bpy.types.Operator):
     """Keep the actor as a file again: the one that it was packed from, or a new one beside this .blend"""
 
     bl_idname = "avatar.unpack_actor"
     bl_label = "Unpack Actor"
     bl_options = frozenset({"REGISTER", "UNDO"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        avatar = avatar_of(context.object)
-        if avatar is None or avatar.avatar.packed is None:
-            cls.poll_message_set("Select an avatar whose actor is packed into this .blend first")
-            return False
-        return may_change(cls, avatar)
+    otherwise = "Select an avatar whose actor is packed into this .blend first"
+
+    @staticmethod
+    def fits(avatar: bpy.types.Object) -> bool:
+        return avatar.avatar.packed is not None
 
     def work(self, context: bpy.types.Context) -> str:
         avatar: Any = avatar_of(context.object)  # poll saw to it
