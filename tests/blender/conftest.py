@@ -7,6 +7,7 @@ from pathlib import Path
 
 import blenders  # beside this file
 import pytest
+import windows
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -42,6 +43,15 @@ def studio(
     if isinstance(found, str):
         pytest.skip(found)
     return blenders.equip(found, package, Path(tiny_actor), folder)
+
+
+@pytest.fixture(scope="session")
+def windowed(studio: blenders.Studio) -> None:
+    """Skips what needs Blender's window."""
+    if studio.blender.module:
+        pytest.skip("the module bpy has no window")
+    if windows.missing():
+        pytest.skip(f"install {', '.join(windows.missing())}")
 
 
 def _name(program: str) -> str:

@@ -82,12 +82,10 @@ def test_pose_of_every_frame_is_the_evaluated_one(animation: tuple[list[np.ndarr
             assert request["controls"]["betas"][0] == pytest.approx(frame - 1)
 
 
-def test_ctrl_f12_renders_the_same(studio: Studio, shot: Path, animation: tuple[list[np.ndarray], list[dict]]) -> None:
+def test_ctrl_f12_renders_the_same(
+    studio: Studio, windowed: None, shot: Path, animation: tuple[list[np.ndarray], list[dict]]
+) -> None:
     """In Blender's own window, by the key: the frames of `-b -a`."""
-    if studio.blender.module:
-        pytest.skip("the module bpy has no window")
-    if windows.missing():
-        pytest.skip(f"install {', '.join(windows.missing())}")
     with windows.window(studio, "animation_window", str(shot), str(studio.folder / "window_")) as window:
         window.wait_for("ready")
         window.press("ctrl+F12")

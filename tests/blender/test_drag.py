@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import numpy as np
-import pytest
 import windows
 from blenders import Studio
 from skimage.io import imread
@@ -15,11 +14,7 @@ from skimage.io import imread
 RING = (255, 153, 51)  # the colour around the feet of what is dragged
 
 
-def test_a_picture_becomes_an_actor_where_it_is_dropped(studio: Studio) -> None:
-    if studio.blender.module:
-        pytest.skip("the module bpy has no window")
-    if windows.missing():
-        pytest.skip(f"install {', '.join(windows.missing())}")
+def test_a_picture_becomes_an_actor_where_it_is_dropped(studio: Studio, windowed: None) -> None:
     with windows.window(studio, "drag_window") as window:
         places = json.loads(window.wait_for("shown"))
         picture, (first, second), (drop, click) = places["picture"], places["ends"], places["drops"]

@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pytest
 import windows
 from blenders import Studio
 from skimage.io import imread
 
 
-def test_an_actor_stands_where_it_is_dropped_until_it_is_undone(studio: Studio) -> None:
-    if studio.blender.module:
-        pytest.skip("the module bpy has no window")
-    if windows.missing():
-        pytest.skip(f"install {', '.join(windows.missing())}")
+def test_an_actor_stands_where_it_is_dropped_until_it_is_undone(studio: Studio, windowed: None) -> None:
     with windows.window(studio, "drop_window") as window:
         places = json.loads(window.wait_for("ready"))
         before = imread(window.photograph(studio.folder / "library.png"))[..., :3]

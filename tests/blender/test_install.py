@@ -73,12 +73,8 @@ def test_only_wheels_of_ours_are_carried(tmp_path: Path, text: str) -> None:
         build_addon.build(tmp_path / "zip", tmp_path / text)
 
 
-def test_esc_leaves_nothing(studio: blenders.Studio, shelf: Path, tmp_path: Path) -> None:
+def test_esc_leaves_nothing(studio: blenders.Studio, windowed: None, shelf: Path, tmp_path: Path) -> None:
     """In Blender's window, with a Python that takes its time."""
-    if studio.blender.module:
-        pytest.skip("the module bpy has no window")
-    if windows.missing():
-        pytest.skip(f"install {', '.join(windows.missing())}")
     studio = fresh(studio, shelf, tmp_path)
     slow = studio.folder / "bin" / "python3.12"
     slow.parent.mkdir()

@@ -107,12 +107,8 @@ def test_cycles_renders_it_and_other_programs_open_it(made: tuple[dict[str, Any]
     assert report["files"]["glb"]["keys"] >= 12
 
 
-def test_eevee_shows_what_cycles_shows(studio: Studio, people: Actor) -> None:
+def test_eevee_shows_what_cycles_shows(studio: Studio, windowed: None, people: Actor) -> None:
     """EEVEE needs a window: its pixels are those of Cycles, lit and coloured much alike."""
-    if studio.blender.module:
-        pytest.skip("the module bpy has no window, which EEVEE draws in")
-    if windows.missing():
-        pytest.skip(f"install {', '.join(windows.missing())}")
     people.save(studio.folder / "people.actor")
     with windows.window(studio, "eevee_window", str(studio.folder / "people.actor")) as window:
         report = json.loads(window.wait_for("eevee"))

@@ -71,12 +71,8 @@ class Look:
 
 
 @pytest.fixture(scope="module")
-def looks(studio: Studio) -> dict[str, Look]:
+def looks(studio: Studio, windowed: None) -> dict[str, Look]:
     """What the window shows in each look; one Blender for all."""
-    if studio.blender.module:
-        pytest.skip("the module bpy has no window")
-    if windows.missing():
-        pytest.skip(f"install {', '.join(windows.missing())}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(windows, "WIDTH", SIZE[0])
         patch.setattr(windows, "HEIGHT", SIZE[1])

@@ -19,12 +19,8 @@ FAR = 1e9
 
 
 @pytest.fixture(scope="module")
-def session(studio: Studio) -> dict[str, str]:
+def session(studio: Studio, windowed: None) -> dict[str, str]:
     """What the script wrote, by its stages; one Blender for all tests."""
-    if studio.blender.module:
-        pytest.skip("the module bpy has no window")
-    if windows.missing():
-        pytest.skip(f"install {', '.join(windows.missing())}")
     told = {}
     with windows.window(studio, "live_window", str(FRAMES)) as window:
         told["first"] = window.wait_for("first")
